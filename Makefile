@@ -1,0 +1,50 @@
+# Everything happens in .venv, made on first use from names and versions in constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export MPLBACKEND := Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench bench-scarlet2 bench-ring notebooks clean
+
+help: ## show this list
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+install: $(STAMP) ## make .venv and install the package with what its tests need
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python 3.11 or newer is needed"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[test]'
+	@touch $@
+
+demo: $(STAMP) ## simulate a blend of galaxies, fit it, and write pictures, catalogue and report
+	$(BIN)/scarlet-sed demo --out demo_out
+
+test: lint ## lint, types, import directions, and all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(STAMP) ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## our own timings and accuracies
+	$(BIN)/python benchmarks/run.py
+
+bench-scarlet2: $(STAMP) ## side by side with scarlet2, in an environment of its own
+	benchmarks/peer_env.sh
+	$(BIN)/python benchmarks/against_scarlet2.py
+
+bench-ring: $(STAMP) ## the real COSMOS-Web ring field: recall, residuals, injected galaxies
+	$(BIN)/python benchmarks/ring/run.py
+
+notebooks: $(STAMP) ## execute the notebooks in place
+	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[notebooks]'
+	$(BIN)/python notebooks/execute.py
+
+clean: ## remove the environment and all outputs
+	rm -rf $(VENV) demo_out build dist benchmarks/results

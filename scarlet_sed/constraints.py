@@ -1,0 +1,160 @@
+"""Supports that numpyro lacks, each with a smooth bijection from the real numbers.
+
+`ellipse` (the open unit disc) holds ellipticities; `image_simplex` holds non-negative images that sum to one.
+Both are registered with `numpyro.distributions.biject_to`, so a prior on them is sampled without further ado.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from numpyro.distributions import biject_to, constraints
+from numpyro.distributions.transforms import ParameterFreeTransform, ZeroSumTransform
+from numpyro.distributions.util import validate_sample
+
+from scarlet_sed.typing import Array
+
+
+class _UnitDisc(constraints.ParameterFreeConstraint):
+    """Vectors of two numbers inside the open unit circle."""
+
+    event_dim = 1
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.sum(jnp.square(x), axis=-1) < 1.0
+
+    def feasible_like(self, prototype: Array) -> Array:
+        return jnp.zeros_like(prototype)
+
+
+class _ImageSimplex(constraints.ParameterFreeConstraint):
+    """Images (height, width) of non-negative pixels that sum to one."""
+
+    event_dim = 2
+
+    def __call__(self, x: Array) -> Array:
+        total = jnp.sum(x, axis=(-2, -1))
+        return jnp.all(x >= 0, axis=(-2, -1)) & (jnp.abs(total - 1) < 1e-4)
+
+    def feasible_like(self, prototype: Array) -> Array:
+        return jnp.full_like(prototype, 1.0 / (prototype.shape[-1] * prototype.shape[-2]))
+
+
+ellipse = _UnitDisc()
+image_simplex = _ImageSimplex()
+
+
+class UnitDiscTransform(ParameterFreeTransform):
+    """The plane onto the open unit disc, e = v / sqrt(1 + |v|^2): smooth everywhere, the identity near zero."""
+
+    domain = constraints.real_vector
+    codomain = ellipse
+
+    def __call__(self, x: Array) -> Array:
+        return x / jnp.sqrt(1.0 + jnp.sum(jnp.square(x), axis=-1, keepdims=True))
+
+    def _inverse(self, y: Array) -> Array:
+        return y / jnp.sqrt(1.0 - jnp.sum(jnp.square(y), axis=-1, keepdims=True))
+
+    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
+        # radial stretch (1+r^2)^(-3/2) times tangential stretch (1+r^2)^(-1/2)
+        return -2.0 * jnp.log1p(jnp.sum(jnp.square(x), axis=-1))
+
+
+class ImageSimplexTransform(ParameterFreeTransform):
+    """Vectors of height*width - 1 numbers onto images that sum to one: a softmax of an isometric zero-sum basis.
+
+    Without the zero-sum basis the softmax has a flat direction (add a constant), which no sampler likes.
+    The image must be square or its shape given; the inverse takes any shape.
+
+    Args:
+        shape: (height, width) of the image.
+    """
+
+    domain = constraints.real_vector
+    codomain = image_simplex
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+
+    def __call__(self, x: Array) -> Array:
+        logits = ZeroSumTransform(1)(x)
+        return jax.nn.softmax(logits, axis=-1).reshape(*x.shape[:-1], *self.shape)
+
+    def _inverse(self, y: Array) -> Array:
+        flat = y.reshape(*y.shape[:-2], -1)
+        logits = jnp.log(jnp.maximum(flat, jnp.finfo(flat.dtype).tiny))
+        return ZeroSumTransform(1).inv(logits - jnp.mean(logits, axis=-1, keepdims=True))
+
+    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
+        # |det| of the additive log-ratio softmax is the product of the parts; the isometric basis adds sqrt(K)
+        pixels = math.prod(self.shape)
+        log_parts = jax.nn.log_softmax(ZeroSumTransform(1)(x), axis=-1)
+        return jnp.sum(log_parts, axis=-1) + 0.5 * math.log(pixels)
+
+    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:-1], *self.shape)
+
+    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:-2], math.prod(shape[-2:]) - 1)
+
+    def tree_flatten(self) -> tuple:
+        return (), ((), {"shape": self.shape})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImageSimplexTransform) and other.shape == self.shape
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.shape))
+
+
+@biject_to.register(_UnitDisc)
+def _biject_to_disc(_: _UnitDisc) -> UnitDiscTransform:
+    return UnitDiscTransform()
+
+
+def bijection(prior: dist.Distribution, shape: tuple[int, ...]) -> dist.transforms.Transform:
+    """The transform from unconstrained numbers to the support of a prior, for values of a given shape.
+
+    Args:
+        prior: any numpyro distribution.
+        shape: shape of the value, which the image support needs.
+    """
+    if isinstance(prior.support, _ImageSimplex):
+        return ImageSimplexTransform((shape[-2], shape[-1]))
+    return biject_to(prior.support)
+
+
+class EllipticityPrior(dist.Distribution):
+    """A Gaussian in ellipticity, cut at the unit circle: p(e) proportional to exp(-|e|^2 / 2 scale^2), |e| < 1.
+
+    Args:
+        scale: dispersion per component. Deep fields show 0.2-0.3 (e.g. Leauthaud et al. 2007, figure 6).
+    """
+
+    arg_constraints = {"scale": constraints.positive}
+    support = ellipse
+    pytree_data_fields = ("scale",)
+
+    def __init__(self, scale: float | Array = 0.3, *, validate_args: bool | None = None) -> None:
+        self.scale = scale
+        super().__init__(batch_shape=jnp.shape(scale), event_shape=(2,), validate_args=validate_args)
+
+    @validate_sample
+    def log_prob(self, value: Array) -> Array:
+        variance = jnp.square(self.scale)
+        log_norm = jnp.log(2 * jnp.pi * variance) + jnp.log1p(-jnp.exp(-0.5 / variance))
+        return -0.5 * jnp.sum(jnp.square(value), axis=-1) / variance - log_norm
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        shape = sample_shape + self.batch_shape
+        uniform_key, angle_key = jax.random.split(key)
+        mass = -jnp.expm1(-0.5 / jnp.square(self.scale))
+        radius = self.scale * jnp.sqrt(-2 * jnp.log1p(-mass * jax.random.uniform(uniform_key, shape)))
+        angle = 2 * jnp.pi * jax.random.uniform(angle_key, shape)
+        return radius[..., None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+    @property
+    def mean(self) -> Array:
+        return jnp.zeros((*self.batch_shape, 2))

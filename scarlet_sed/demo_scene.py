@@ -1,0 +1,291 @@
+"""A made-up blend in the likeness of a deep JWST field, drawn by GalSim and written as FITS files.
+
+Nothing here is known to the rest of the package: the demo reads these files as it would read anyone's.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.wcs import WCS
+from scipy.special import expit
+
+from scarlet_sed.errors import DataError
+from scarlet_sed.typing import HostArray
+
+CENTER = (53.1625, -27.7914)
+"""Reference point (ra, dec) in deg: the Hubble Ultra Deep Field."""
+
+FIELD = 7.2
+"""Width of the field in arcsec."""
+
+APERTURE = 6.5
+"""Diameter of the telescope in metres."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """How a band is drawn: pivot wavelength in micron, pixel scale in arcsec, noise in nJy per pixel.
+
+    The noise is about that of JADES Deep (Rieke et al. 2023), 5 sigma near 30 AB mag for a point, spread on pixels.
+    """
+
+    name: str
+    wavelength: float
+    pixel_scale: float
+    noise: float
+
+
+BANDS = (
+    Band("F115W", 1.154, 0.03, 0.11),
+    Band("F150W", 1.501, 0.03, 0.11),
+    Band("F200W", 1.990, 0.03, 0.10),
+    Band("F277W", 2.786, 0.06, 0.14),
+    Band("F356W", 3.563, 0.06, 0.15),
+    Band("F444W", 4.421, 0.06, 0.22),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A component: flux in nJy per band, half-light radius (arcsec, circularised), Sersic index, shape, offset."""
+
+    fluxes: tuple[float, ...]
+    radius: float
+    index: float
+    axis_ratio: float = 1.0
+    angle: float = 0.0
+    offset: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A source: its kind, place (east, north in arcsec from the centre) and parts; a radius of zero is a point."""
+
+    name: str
+    kind: str
+    position: tuple[float, float]
+    parts: tuple[Part, ...]
+
+
+def spectrum(flux: float, slope: float, break_at: float = 0.0, depth: float = 0.0) -> tuple[float, ...]:
+    """Band fluxes in nJy: a power law in wavelength with a step that dims whatever is bluer.
+
+    Args:
+        flux: nJy at 2 micron.
+        slope: d ln f_nu / d ln wavelength.
+        break_at: wavelength of the step in micron.
+        depth: magnitudes by which light blueward of the step is dimmed.
+    """
+    waves = np.array([band.wavelength for band in BANDS])
+    dimming = depth * expit((break_at - waves) / (0.05 * break_at)) if break_at > 0 else 0.0
+    return tuple(flux * (waves / 2.0) ** slope * 10 ** (-0.4 * dimming))
+
+
+def make_things(seed: int) -> list[Thing]:
+    """Ten galaxies and a star; the seed moves them a little and draws shapes, fluxes and clumps."""
+    random = np.random.default_rng(seed)
+
+    def near(east: float, north: float) -> tuple[float, float]:
+        shift = random.uniform(-0.04, 0.04, 2)
+        return east + shift[0], north + shift[1]
+
+    def shape() -> dict[str, float]:
+        return {"axis_ratio": random.uniform(0.35, 0.9), "angle": random.uniform(0, 180)}
+
+    def some(flux: float) -> float:
+        return flux * random.uniform(0.8, 1.25)
+
+    things = []
+    disk_shape = {"axis_ratio": 0.55, "angle": random.uniform(0, 180)}
+    spiral = (
+        Part(spectrum(some(1400), 0.3, 1.3, 0.6), 0.42, 1.0, **disk_shape),
+        Part(spectrum(some(700), 1.2, 1.6, 1.0), 0.09, 3.0, 0.85, disk_shape["angle"]),
+    )
+    things.append(Thing("grand", "bulge+disk", near(0.25, 0.10), spiral))
+    elliptical = Part(spectrum(some(900), 1.0, 1.8, 1.4), 0.16, 3.5, **shape())
+    things.append(Thing("red neighbour", "sersic", near(-0.62, 0.55), (elliptical,)))
+    things.append(
+        Thing(
+            "blue neighbour",
+            "sersic",
+            near(0.85, -0.62),
+            (Part(spectrum(some(180), -0.4), 0.15, 1.0, **shape()),),
+        )
+    )
+    satellite = Part(spectrum(some(60), 0.2), 0.08, 1.0, **shape())
+    things.append(Thing("satellite", "sersic", near(-0.35, -0.60), (satellite,)))
+    base = Part(spectrum(some(160), -0.2), 0.26, 0.8, 0.6, random.uniform(0, 180))
+    knots = tuple(
+        Part(spectrum(some(28), -0.6), 0.035, 0.5, offset=tuple(random.normal(0.0, 0.11, 2))) for _ in range(5)
+    )
+    things.append(Thing("clumpy", "irregular", near(-1.9, -1.6), (base, *knots)))
+    minor = {"axis_ratio": 0.5, "angle": random.uniform(0, 180)}
+    second = (
+        Part(spectrum(some(320), 0.2, 1.3, 0.5), 0.30, 1.0, **minor),
+        Part(spectrum(some(150), 1.2, 1.6, 0.9), 0.06, 2.5, 0.9, minor["angle"]),
+    )
+    things.append(Thing("disk", "bulge+disk", near(1.95, 1.75), second))
+    things.append(
+        Thing("companion", "sersic", near(2.35, 1.30), (Part(spectrum(some(110), 0.4), 0.10, 1.5, **shape()),))
+    )
+    things.append(
+        Thing(
+            "dropout",
+            "sersic",
+            near(-2.2, 1.85),
+            (Part(spectrum(some(40), -0.3, 1.45, 5.0), 0.06, 1.0, **shape()),),
+        )
+    )
+    things.append(Thing("dusty", "sersic", near(2.3, -1.9), (Part(spectrum(some(90), 2.2), 0.18, 1.2, **shape()),)))
+    things.append(Thing("faint", "sersic", near(0.3, 2.6), (Part(spectrum(some(22), -0.2), 0.07, 1.0, **shape()),)))
+    things.append(Thing("star", "star", near(0.55, -2.55), (Part(spectrum(some(420), -1.4), 0.0, 0.0),)))
+    return things
+
+
+def write_demo(folder: str | Path, seed: int = 1) -> Path:
+    """Draw the field and write images, noise, PSFs, truth and `config.toml`.
+
+    Args:
+        folder: made if it does not exist; files of the same names are replaced.
+        seed: of everything random.
+
+    Returns:
+        the path of the configuration file.
+
+    Raises:
+        DataError: if GalSim is not installed.
+    """
+    galsim = _galsim()
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    things = make_things(seed)
+    random = np.random.default_rng(seed + 1)
+    for index, band in enumerate(BANDS):
+        psf = psf_image(galsim, band)
+        clean = draw(galsim, things, index, band, psf)
+        _write_band(folder, band, clean, psf, random)
+    truth_table(things).write(folder / "truth.ecsv", overwrite=True)
+    path = folder / "config.toml"
+    path.write_text(config_text(seed), encoding="utf-8")
+    return path
+
+
+def _galsim() -> Any:
+    try:
+        import galsim
+    except ImportError as error:
+        raise DataError("the demo needs GalSim, which is not installed", fix="pip install galsim") from error
+    return galsim
+
+
+def psf_image(galsim: Any, band: Band) -> HostArray:
+    """(n, n) PSF at half the band's pixel, the pixel included: an Airy pattern of the telescope, a little blurred.
+
+    The obscuration (0.2 of the diameter) and the blur (charge diffusion and drizzling, 0.3 pixel rms) give the FWHM
+    of NIRCam mosaics within about 10 % (0.05" in F115W to 0.16" in F444W).
+    """
+    airy = galsim.Airy(lam=band.wavelength * 1000, diam=APERTURE, obscuration=0.2)
+    pixel = galsim.Pixel(band.pixel_scale)
+    optics = galsim.Convolve(airy, galsim.Gaussian(sigma=0.3 * band.pixel_scale), pixel)
+    size = 2 * round(1.9 / band.pixel_scale) + 1
+    image = optics.drawImage(nx=size, ny=size, scale=band.pixel_scale / 2, method="no_pixel", dtype=float).array
+    return image / image.sum()
+
+
+def draw(galsim: Any, things: list[Thing], index: int, band: Band, psf: HostArray) -> HostArray:
+    """(n, n) noiseless image in nJy per pixel, north up and east left."""
+    pixels = round(FIELD / band.pixel_scale)
+    image = galsim.ImageD(pixels, pixels, scale=band.pixel_scale)
+    kernel = galsim.InterpolatedImage(galsim.ImageD(psf, scale=band.pixel_scale / 2), flux=1.0)
+    accuracy = galsim.GSParams(folding_threshold=2e-3, maximum_fft_size=8192)
+    for thing in things:
+        for part in thing.parts:
+            east, north = np.add(thing.position, part.offset)
+            profile = _profile(galsim, part, accuracy)
+            light = kernel if profile is None else galsim.Convolve(profile, kernel, gsparams=accuracy)
+            light = light.withFlux(part.fluxes[index]).shift(-east, north)
+            light.drawImage(image, add_to_image=True, method="no_pixel")
+    return np.asarray(image.array)
+
+
+def _profile(galsim: Any, part: Part, accuracy: Any) -> Any:
+    if part.radius == 0:
+        return None
+    if part.index == 0.5:
+        round_one = galsim.Gaussian(half_light_radius=part.radius, gsparams=accuracy)
+    else:
+        round_one = galsim.Sersic(part.index, half_light_radius=part.radius, gsparams=accuracy)
+    # position angle from north (up) through east (left): 90 deg more in GalSim's sense, from x to y
+    return round_one.shear(q=part.axis_ratio, beta=(part.angle + 90) * galsim.degrees)
+
+
+def _write_band(folder: Path, band: Band, clean: HostArray, psf: HostArray, random: np.random.Generator) -> None:
+    gain = 0.005  # nJy of variance per nJy of light: the light's own photon noise in such exposures, roughly
+    sigma = np.sqrt(band.noise**2 + gain * np.maximum(clean, 0.0))
+    noisy = clean + sigma * random.standard_normal(clean.shape)
+    header = _wcs(band).to_header()
+    header["BUNIT"] = "MJy/sr"
+    header["FILTER"] = band.name
+    surface = (1 * u.nJy / (band.pixel_scale * u.arcsec) ** 2).to_value(u.MJy / u.sr)
+    for kind, image in (("image", noisy), ("noise", sigma)):
+        fits.PrimaryHDU((image * surface).astype(np.float32), header).writeto(
+            folder / f"{band.name}_{kind}.fits", overwrite=True
+        )
+    card = fits.Header({"PIXSCALE": band.pixel_scale / 2, "FILTER": band.name})
+    fits.PrimaryHDU(psf.astype(np.float32), card).writeto(folder / f"{band.name}_psf.fits", overwrite=True)
+
+
+def _wcs(band: Band) -> WCS:
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = CENTER
+    pixels = round(FIELD / band.pixel_scale)
+    wcs.wcs.crpix = [(pixels + 1) / 2, (pixels + 1) / 2]
+    wcs.wcs.cdelt = [-band.pixel_scale / 3600, band.pixel_scale / 3600]
+    wcs.wcs.cunit = ["deg", "deg"]
+    return wcs
+
+
+def truth_table(things: list[Thing]) -> QTable:
+    """The truth, one row per source: name, kind, sky position, flux per band; shape where there is one part."""
+    fluxes = np.array([np.sum([part.fluxes for part in thing.parts], axis=0) for thing in things])
+    center = SkyCoord(*CENTER, unit="deg")
+    # flux-weighted centre: what a model of the whole source finds
+    centers = [
+        np.add(
+            t.position,
+            np.average([p.offset for p in t.parts], axis=0, weights=[sum(p.fluxes) for p in t.parts]),
+        )
+        for t in things
+    ]
+    sky = center.spherical_offsets_by(*(np.array(centers).T * u.arcsec))
+    table = QTable({"name": [t.name for t in things], "kind": [t.kind for t in things], "ra": sky.ra, "dec": sky.dec})
+    for index, band in enumerate(BANDS):
+        table[f"flux_{band.name}"] = fluxes[:, index] * u.nJy
+    single = [len(t.parts) == 1 and t.parts[0].radius > 0 for t in things]
+    first = [t.parts[0] for t in things]
+    table["radius"] = np.where(single, [p.radius for p in first], np.nan) * u.arcsec
+    table["index"] = np.where(single, [p.index for p in first], np.nan)
+    table["axis_ratio"] = np.where(single, [p.axis_ratio for p in first], np.nan)
+    table["angle"] = np.where(single, [p.angle for p in first], np.nan) * u.deg
+    return table
+
+
+def config_text(seed: int) -> str:
+    """The configuration of the demo's fit."""
+    bands = "".join(
+        f'\n[[bands]]\nname = "{b.name}"\nimage = "{b.name}_image.fits"\nnoise = "{b.name}_noise.fits"\n'
+        f'psf = "{b.name}_psf.fits"\npsf_oversampling = 2\n'
+        for b in BANDS
+    )
+    return (
+        "# The demo: a field drawn by GalSim. Paths are relative to this file.\n"
+        f'seed = {seed}\n\n[model]\ndefault = "auto"\n\n[output]\ntruth = "truth.ecsv"\n'
+        f'title = "A drawn JADES-like blend"\n{bands}'
+    )

@@ -1,0 +1,125 @@
+"""From scene and observations to a program: grouping, stacking, placing. Runs on the host, once per fit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.errors import DataError, ParameterError
+from scarlet_sed.infer.families import (
+    Family,
+    FamilyValues,
+    Gather,
+    Place,
+    build_families,
+    mark_whole,
+    padded_count,
+    stack,
+    template_leaf,
+)
+from scarlet_sed.infer.program import ComponentGroup, InstrumentParameters, ObservationProgram, Program
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.instrument.operator import Operator, build_operator
+from scarlet_sed.parameters import as_float, replace_slots, slots
+from scarlet_sed.scene.scene import Scene
+
+
+class Built(NamedTuple):
+    """A program, the starting values, and where each free parameter's path lives in them."""
+
+    program: Program
+    values: FamilyValues
+    places: dict[str, Place]
+
+
+def as_observations(observations: Any) -> tuple[Observation, ...]:
+    """One observation, a sequence or a mapping as a tuple with distinct names."""
+    if isinstance(observations, Observation):
+        return (observations,)
+    if isinstance(observations, Mapping):
+        observations = list(observations.values())
+    found = tuple(observations)
+    if not found or not all(isinstance(o, Observation) for o in found):
+        raise DataError("no observations, or something else among them", fix="pass one or more ss.Observation")
+    names = [o.name for o in found]
+    if len(set(names)) != len(names):
+        raise ParameterError(f"observations share a name: {names}", fix="give each Observation its own name=")
+    return found
+
+
+def build(scene: Scene, observations: Sequence[Observation]) -> Built:
+    """The program of a scene seen by observations."""
+    tree = {**scene.sources, **{o.name: o for o in observations}}
+    if len(tree) != len(scene.sources) + len(observations):
+        raise ParameterError("a source and an observation share a name", fix="rename one of them")
+    leaves = {slot.path: slot.leaf for slot in slots(tree)}
+    families, values, places = build_families(leaves)
+    frame = scene.frame
+    program = Program(
+        _groups(scene, leaves, places, families),
+        tuple(_observation_program(scene, o, leaves, places) for o in observations),
+        families,
+        as_float(frame.matrix),
+        as_float(frame.origin),
+        as_float(frame.psf_sigma),
+    )
+    return Built(program, values, places)
+
+
+def _template(module: Any, prefix: str, leaves: Mapping[str, Any], places: Mapping[str, Place]) -> Any:
+    """A module whose slots hold constants and gathers."""
+    return replace_slots(module, {s.path: template_leaf(leaves, places, prefix + s.path) for s in slots(module)})
+
+
+def _groups(
+    scene: Scene, leaves: Mapping[str, Any], places: Mapping[str, Place], families: Sequence[Family]
+) -> tuple[ComponentGroup, ...]:
+    index = {name: i for i, name in enumerate(scene.sources)}
+    members: dict[tuple, list[tuple]] = {}
+    for (name, part, component), box in zip(scene.components(), scene.boxes(), strict=True):
+        prefix = f"{name}.{part}." if part else f"{name}."
+        stacked = (
+            _template(component, prefix, leaves, places),
+            template_leaf(leaves, places, f"{name}.position"),
+            template_leaf(leaves, places, f"{name}.redshift"),
+            np.asarray(box.offset, np.int32),
+            np.asarray(1.0),
+            np.int32(index[name]),
+        )
+        kind = (jax.tree.structure(stacked), tuple(np.shape(x) for x in jax.tree.leaves(stacked)), box.shape)
+        members.setdefault(kind, []).append(stacked)
+    groups = []
+    for (_, _, box_shape), alike in members.items():
+        count = padded_count(len(alike))
+        component, position, redshift, offsets, _, source = mark_whole(stack(alike, count), families)
+        valid = jnp.asarray(np.arange(count) < len(alike), dtype=jnp.result_type(float))
+        groups.append(ComponentGroup(component, position, redshift, offsets, valid, source, box_shape))
+    return tuple(groups)
+
+
+def _observation_program(
+    scene: Scene, observation: Observation, leaves: Mapping[str, Any], places: Mapping[str, Place]
+) -> ObservationProgram:
+    def leaf(slot: str) -> Any:
+        found = template_leaf(leaves, places, f"{observation.name}.{slot}")
+        return found if isinstance(found, Gather) else as_float(found)
+
+    shift = leaf("shift")
+    if not isinstance(shift, Gather) and not np.any(shift):
+        shift = None
+    noise = _template(observation.noise, f"{observation.name}.noise.", leaves, places)
+    return ObservationProgram(
+        as_float(observation.data),
+        as_float(observation.weights),
+        observation.filters,
+        operator_of(scene, observation),
+        InstrumentParameters(leaf("sky"), leaf("calibration"), shift, noise),
+    )
+
+
+def operator_of(scene: Scene, observation: Observation) -> Operator:
+    """The operator from the scene's canvas to the pixels of an observation."""
+    frame = scene.frame
+    return build_operator(frame.shape, frame.psf_sigma, observation.psfs, frame.pixel_map(observation.grid))

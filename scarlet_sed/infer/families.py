@@ -1,0 +1,168 @@
+"""Families of alike parameters: free parameters of equal shape and kind of prior, stacked.
+
+Names, ties and sharing are settled here, on the host, once. What enters compiled code are stacked arrays and integer
+rows, so a scene with other names or more sources of the same kind needs no new program.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from scarlet_sed.constraints import bijection
+from scarlet_sed.parameters import Parameter, tie_target
+from scarlet_sed.typing import Array
+
+T = TypeVar("T")
+
+FamilyValues = tuple[Array, ...]
+"""One array (row, *shape) per family: all free parameters of a scene."""
+
+_COUNTS = tuple(sorted({2**k for k in range(16)} | {3 * 2**k for k in range(14)}))
+
+
+def padded_count(count: int) -> int:
+    """The bucket of a number of sources: 1, 2, 3, 4, 6, 8, 12, 16, 24, ..."""
+    return next(c for c in _COUNTS if c >= count)
+
+
+class Gather(eqx.Module):
+    """Stands in a stacked tree for values of a family.
+
+    Args:
+        rows: (n,) or () rows of the family.
+        family: which family.
+        whole: the rows are exactly the family's, in order, so that nothing has to be gathered.
+    """
+
+    rows: Array
+    family: int = eqx.field(static=True)
+    whole: bool = eqx.field(static=True, default=False)
+
+    def __call__(self, values: FamilyValues) -> Array:
+        return values[self.family] if self.whole else values[self.family][self.rows]
+
+
+class Family(eqx.Module):
+    """Priors of one family.
+
+    Args:
+        prior: a numpyro distribution whose arrays carry a leading axis (row,).
+        valid: (row,) one for parameters, zero for padding.
+        shape: shape of each value.
+    """
+
+    prior: dist.Distribution
+    valid: Array
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    def log_prior(self, value: Array) -> Array:
+        """Scalar: sum of the log-densities of the (row, *shape) values."""
+        each = jax.vmap(lambda prior, v: jnp.sum(prior.log_prob(v)))(self.prior, value)
+        return jnp.sum(jnp.where(self.valid > 0, each, 0.0))
+
+    def constrain(self, unconstrained: Array) -> Array:
+        """(row, *shape) values from (row, *unconstrained shape) real numbers."""
+        return jax.vmap(lambda prior, u: bijection(prior, self.shape)(u))(self.prior, unconstrained)
+
+    def unconstrain(self, value: Array) -> Array:
+        """Inverse of `constrain`; values on the very edge of a support are moved inside by rounding only."""
+        return jax.vmap(lambda prior, v: bijection(prior, self.shape).inv(v))(self.prior, value)
+
+    def log_jacobian(self, unconstrained: Array) -> Array:
+        """Scalar: log |d value / d unconstrained| summed over rows."""
+
+        def each(prior: dist.Distribution, u: Array) -> Array:
+            transform = bijection(prior, self.shape)
+            return jnp.sum(transform.log_abs_det_jacobian(u, transform(u)))
+
+        return jnp.sum(jnp.where(self.valid > 0, jax.vmap(each)(self.prior, unconstrained), 0.0))
+
+
+class Place(NamedTuple):
+    """Where a free parameter lives: its family and its row there."""
+
+    family: int
+    row: int
+
+
+class Families(NamedTuple):
+    """All families of a tree, their starting values, and where each path lives."""
+
+    families: tuple[Family, ...]
+    values: FamilyValues
+    places: dict[str, Place]
+
+
+def _kind(leaf: Parameter) -> tuple:
+    prior_leaves, structure = jax.tree.flatten(leaf.prior)
+    return leaf.value.shape, str(structure), tuple(np.shape(x) for x in prior_leaves)
+
+
+def build_families(leaves: Mapping[str, Any]) -> Families:
+    """Stack the free parameters among the leaves (by path) of a tree."""
+    members: dict[tuple, list[str]] = {}
+    for path, leaf in leaves.items():
+        if isinstance(leaf, Parameter):
+            members.setdefault(_kind(leaf), []).append(path)
+    families, values, places = [], [], {}
+    for index, paths in enumerate(members.values()):
+        parameters = [leaves[path] for path in paths]
+        count = padded_count(len(paths))
+        families.append(
+            Family(
+                stack([p.prior for p in parameters], count),
+                jnp.asarray(np.arange(count) < len(paths), dtype=jnp.result_type(float)),
+                parameters[0].value.shape,
+            )
+        )
+        values.append(stack([p.value for p in parameters], count))
+        places.update({path: Place(index, row) for row, path in enumerate(paths)})
+    return Families(tuple(families), tuple(values), places)
+
+
+def stack(trees: Sequence[T], count: int) -> T:
+    """Stack alike trees along a new leading axis, repeating the first up to `count`."""
+    padded = [*trees, *[trees[0]] * (count - len(trees))]
+
+    def join(*leaves: Any) -> Array:
+        array = np.stack([np.asarray(leaf) for leaf in leaves])
+        return jnp.asarray(array, jnp.int32 if array.dtype == np.int32 else jnp.result_type(float))
+
+    return jax.tree.map(join, *padded)
+
+
+def template_leaf(leaves: Mapping[str, Any], places: Mapping[str, Place], path: str) -> Any:
+    """What stands for a slot in a stacked tree: a `Gather` of its family, or its constant."""
+    target = tie_target(leaves, path)
+    if target in places:
+        place = places[target]
+        return Gather(np.int32(place.row), place.family)
+    return np.asarray(leaves[target])
+
+
+def is_gather(node: Any) -> bool:
+    """Whether a node is a `Gather` (for `jax.tree.map(is_leaf=...)`)."""
+    return isinstance(node, Gather)
+
+
+def mark_whole(tree: T, families: Sequence[Family]) -> T:
+    """Mark the gathers that take a whole family in order."""
+
+    def mark(node: Any) -> Any:
+        if not is_gather(node):
+            return node
+        count = families[node.family].valid.shape[0]
+        whole = node.rows.shape == (count,) and bool(np.all(np.asarray(node.rows) == np.arange(count)))
+        return Gather(node.rows, node.family, whole)
+
+    return jax.tree.map(mark, tree, is_leaf=is_gather)
+
+
+def materialize(tree: T, values: FamilyValues) -> T:
+    """The tree with every gather replaced by its values."""
+    return jax.tree.map(lambda node: node(values) if is_gather(node) else node, tree, is_leaf=is_gather)

@@ -1,0 +1,218 @@
+"""Fit a scene: climb the log-posterior in unconstrained numbers, on the device, in chunks of steps."""
+
+import time
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm.auto import tqdm
+
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.curvature import curvature_diagonal
+from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.laplace import laplace
+from scarlet_sed.infer.posterior import LogPosterior, constrain
+from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.result import FitResult, Timing, make_result
+from scarlet_sed.infer.status import FitStatus
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.typing import Array
+
+Method = Literal["adam", "lbfgs"]
+CHUNK = 25
+_RESCALE_EVERY = 8  # chunks between new estimates of the step scales
+_LARGEST_SCALE = 1.0  # unconstrained numbers without information still move by at most this much a step
+_DECAY = 0.5
+_SMALLEST_RATE = 0.04  # of the initial learning rate: a few hundredths of a standard deviation a step
+
+
+class _State(NamedTuple):
+    current: FamilyValues
+    optimizer: Any
+    best: FamilyValues
+    best_log_prob: Array
+
+
+class Schedule(NamedTuple):
+    """When to stop and how far to step.
+
+    Args:
+        steps: largest number of steps.
+        learning_rate: first step size, in conditional standard deviations of each parameter.
+        tolerance: a chunk of 25 steps that gains less log-posterior than this halves the step size; when it is down
+            to a twenty-fifth, the fit has converged.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 3.0
+    tolerance: float = 0.5
+
+
+def fit(
+    scene: Scene,
+    observations: Any,
+    *,
+    method: Method = "adam",
+    steps: int = 1000,
+    learning_rate: float = 3.0,
+    tolerance: float = 0.5,
+    uncertainties: bool = True,
+    progress: bool = True,
+) -> FitResult:
+    """Find the maximum of the posterior (in the parameters, not in the unconstrained numbers).
+
+    Args:
+        scene: the scene to fit; free parameters start at their present values.
+        observations: one or more observations.
+        method: "adam" (each parameter steps in units of its own conditional uncertainty, re-estimated as the fit
+            goes) or "lbfgs" (few parameters, close to the maximum).
+        steps: largest number of steps.
+        learning_rate: first step in units of the conditional uncertainties.
+        tolerance: gain of log-posterior per 25 steps below which the steps shrink, and at last the fit ends.
+        uncertainties: whether to add Laplace uncertainties.
+        progress: whether to show a progress bar (only on a terminal).
+
+    Returns:
+        The best iterate by log-posterior, with its status, history and uncertainties.
+
+    Raises:
+        ParameterError: if nothing is free, or for an unknown method.
+    """
+    if method not in ("adam", "lbfgs"):
+        raise ParameterError(f"unknown method {method!r}", fix='choose "adam" or "lbfgs"')
+    started = time.perf_counter()
+    posterior = LogPosterior(scene, observations)
+    if not posterior.places:
+        raise ParameterError("the scene has no free parameters", fix="give priors, or scene.free(path, prior)")
+    schedule = Schedule(steps, learning_rate, tolerance)
+    built = time.perf_counter()
+    values, status, history, timing = maximize(posterior, schedule, method, progress)
+    timing = timing._replace(build=built - started)
+    result = make_result(posterior, values, status, history, timing)
+    if uncertainties:
+        before = time.perf_counter()
+        result = result.with_laplace(laplace(posterior, values))
+        result = result._replace(timing=result.timing._replace(uncertainties=time.perf_counter() - before))
+    return result
+
+
+def maximize(
+    posterior: LogPosterior, schedule: Schedule, method: Method, progress: bool
+) -> tuple[FamilyValues, FitStatus, np.ndarray, Timing]:
+    """Run the optimiser from the posterior's starting values.
+
+    Returns:
+        the best values, the status, the history of minus log-posterior per step, and timings.
+    """
+    program = posterior.program
+    compiled_before = compilations()
+    unconstrained = posterior.unconstrain(posterior.start)
+    scales = _scales(program, unconstrained, 0)
+    state = _first_state(program, unconstrained, scales, method)
+    rate, history, durations = schedule.learning_rate, [], []
+    status = FitStatus.MAX_STEPS
+    chunks = max(1, -(-schedule.steps // CHUNK))
+    with tqdm(total=chunks * CHUNK, desc="fit", unit="step", disable=None if progress else True) as bar:
+        try:
+            for chunk in range(chunks):
+                if method == "adam" and chunk and chunk % _RESCALE_EVERY == 0:
+                    scales = _scales(program, state.best, chunk)
+                before = time.perf_counter()
+                last_best = float(state.best_log_prob)
+                state, losses = _run_chunk(program, state, scales, jnp.asarray(rate), method)
+                history.append(np.asarray(losses))
+                durations.append(time.perf_counter() - before)
+                bar.update(CHUNK)
+                bar.set_postfix(log_posterior=f"{float(state.best_log_prob):.1f}", step=f"{rate:.2g}")
+                if not np.all(np.isfinite(history[-1])):
+                    status = FitStatus.NOT_FINITE
+                    break
+                if float(state.best_log_prob) - last_best < schedule.tolerance:
+                    rate *= _DECAY
+                    if method == "adam":
+                        state = state._replace(current=state.best)
+                    if rate < _SMALLEST_RATE * schedule.learning_rate or method == "lbfgs":
+                        status = FitStatus.CONVERGED
+                        break
+        except KeyboardInterrupt:
+            status = FitStatus.INTERRUPTED
+    timing = Timing(
+        build=0.0,
+        compile=max(0.0, durations[0] - float(np.median(durations[1:]))) if len(durations) > 1 else 0.0,
+        run=float(np.sum(durations)),
+        step=float(np.median(durations[1:] or durations)) / CHUNK if durations else 0.0,
+        uncertainties=0.0,
+        compilations=compilations() - compiled_before,
+    )
+    losses = np.concatenate(history) if history else np.zeros(0)
+    return constrain(program, state.best), status, losses, timing
+
+
+def compilations() -> int:
+    """How many programs the optimiser has compiled so far in this process."""
+    return sum(f._cache_size() for f in (_run_chunk, _prepare, curvature_diagonal, constrain))
+
+
+def _scales(program: Program, unconstrained: FamilyValues, seed: int) -> FamilyValues:
+    """One over the root of the curvature of each unconstrained number: its conditional uncertainty."""
+    diagonal = curvature_diagonal(program, unconstrained, jax.random.key(seed))
+    return jax.tree.map(lambda d: jnp.minimum(1.0 / jnp.sqrt(jnp.maximum(d, 1e-30)), _LARGEST_SCALE), diagonal)
+
+
+def _first_state(program: Program, unconstrained: FamilyValues, scales: FamilyValues, method: Method) -> _State:
+    return _prepare(program, unconstrained, scales, method)
+
+
+def _negative(program: Program, unconstrained: FamilyValues) -> Array:
+    values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+    return -(program.log_likelihood(values) + program.log_prior(values))
+
+
+def _optimizer(method: Method) -> optax.GradientTransformation:
+    if method == "adam":
+        return optax.scale_by_adam(b1=0.9, b2=0.98)
+    return optax.lbfgs()
+
+
+@partial(jax.jit, static_argnames="method")
+def _prepare(program: Program, unconstrained: FamilyValues, scales: FamilyValues, method: Method) -> _State:
+    whitened = jax.tree.map(jnp.divide, unconstrained, scales)
+    return _State(unconstrained, _optimizer(method).init(whitened), unconstrained, -_negative(program, unconstrained))
+
+
+@partial(jax.jit, static_argnames="method")
+def _run_chunk(
+    program: Program, state: _State, scales: FamilyValues, rate: Array, method: Method
+) -> tuple[_State, Array]:
+    """`CHUNK` optimiser steps; returns the new state and minus log-posterior at each visited point."""
+
+    def objective(whitened: FamilyValues) -> Array:
+        return _negative(program, jax.tree.map(jnp.multiply, whitened, scales))
+
+    def keep_best(state: _State, value: Array) -> _State:
+        better = -value > state.best_log_prob
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.current, state.best)
+        return state._replace(best=best, best_log_prob=jnp.where(better, -value, state.best_log_prob))
+
+    def adam(state: _State, _: None) -> tuple[_State, Array]:
+        whitened = jax.tree.map(jnp.divide, state.current, scales)
+        value, gradient = jax.value_and_grad(objective)(whitened)
+        state = keep_best(state, value)
+        updates, optimizer = _optimizer("adam").update(gradient, state.optimizer)
+        current = jax.tree.map(lambda u, s, d: u - rate * s * d, state.current, scales, updates)
+        return state._replace(current=current, optimizer=optimizer), value
+
+    def lbfgs(state: _State, _: None) -> tuple[_State, Array]:
+        whitened = jax.tree.map(jnp.divide, state.current, scales)
+        value, gradient = optax.value_and_grad_from_state(objective)(whitened, state=state.optimizer)
+        state = keep_best(state, value)
+        updates, optimizer = _optimizer("lbfgs").update(
+            gradient, state.optimizer, whitened, value=value, grad=gradient, value_fn=objective
+        )
+        current = jax.tree.map(lambda w, d, s: (w + d) * s, whitened, updates, scales)
+        return state._replace(current=current, optimizer=optimizer), value
+
+    return jax.lax.scan(adam if method == "adam" else lbfgs, state, None, length=CHUNK)

@@ -1,0 +1,131 @@
+"""Gaussian uncertainties of a fit from the Gauss-Newton matrix at its maximum (the Laplace approximation)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.infer.curvature import curvature_diagonal, gauss_newton, prior_hessian
+from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.posterior import LogPosterior, constrain
+from scarlet_sed.typing import Array, HostArray
+
+# Parameters with more numbers than this (free images) are held fixed while the others' covariance is made.
+IMAGE_SIZE = 100
+# A direction whose scaled curvature is below this is unconstrained: float32 curvatures carry about this much noise.
+_UNCONSTRAINED = 1e-6
+
+
+class Laplace(NamedTuple):
+    """A Gaussian around a maximum.
+
+    Args:
+        uncertainties: standard deviation by path, in the parameter's own unit and shape.
+        covariance: (p, p) covariance of the unconstrained numbers of the parameters in `order`.
+        order: path of each row of the covariance, repeated for vectors.
+        conditional: paths of free images, whose uncertainties are per pixel with everything else held fixed, and
+            which were themselves held fixed for the covariance of the others.
+    """
+
+    uncertainties: dict[str, HostArray]
+    covariance: HostArray
+    order: list[str]
+    conditional: list[str]
+
+
+def laplace(posterior: LogPosterior, values: FamilyValues) -> Laplace:
+    """The Laplace approximation at these parameter values.
+
+    The covariance is that of all parameters together, so overlapping sources share their uncertainty; only free
+    images of more than 100 pixels are left out (see `Laplace.conditional`).
+    """
+    program = posterior.program
+    unconstrained = posterior.unconstrain(values)
+    dense, order = _basis(posterior, unconstrained)
+    spread = [np.zeros(np.shape(v)) for v in values]
+    covariance = np.zeros((0, 0))
+    if order:
+        matrix = np.asarray(gauss_newton(program, unconstrained, dense), np.float64)
+        prior = np.asarray(prior_hessian(program, unconstrained, dense), np.float64)
+        covariance = _invert(matrix + _positive_part(prior))
+        root = _root(covariance)
+        spread = [np.asarray(s, float) for s in _push_forward(posterior, unconstrained, dense, root)]
+    conditional = [p for p, place in posterior.places.items() if _is_image(values[place.family])]
+    if conditional:
+        diagonal = curvature_diagonal(program, unconstrained, jax.random.key(0))
+        _add_conditional(posterior, unconstrained, diagonal, spread)
+    found = {p: spread[place.family][place.row] for p, place in posterior.places.items()}
+    return Laplace(found, covariance, order, conditional)
+
+
+def _is_image(family: Array) -> bool:
+    return int(np.prod(family.shape[1:])) > IMAGE_SIZE
+
+
+def _basis(posterior: LogPosterior, unconstrained: FamilyValues) -> tuple[FamilyValues, list[str]]:
+    """Unit directions of every number of every parameter that is not an image, and the path of each."""
+    directions: list[tuple[int, int, int]] = []
+    order: list[str] = []
+    for path, place in posterior.places.items():
+        if _is_image(posterior.start[place.family]):
+            continue
+        for element in range(int(np.prod(unconstrained[place.family].shape[1:]))):
+            directions.append((place.family, place.row, element))
+            order.append(path)
+    basis = [np.zeros((len(order), u.shape[0], int(np.prod(u.shape[1:]))), u.dtype) for u in unconstrained]
+    for index, (family, row, element) in enumerate(directions):
+        basis[family][index, row, element] = 1.0
+    shaped = (jnp.asarray(b.reshape(len(order), *u.shape)) for b, u in zip(basis, unconstrained, strict=True))
+    return tuple(shaped), order
+
+
+def _positive_part(matrix: HostArray) -> HostArray:
+    """Nearest positive semi-definite matrix: a prior that curves upwards somewhere adds no information there."""
+    finite = np.where(np.isfinite(matrix), matrix, 0.0)
+    eigenvalues, vectors = np.linalg.eigh(0.5 * (finite + finite.T))
+    return (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
+
+
+def _invert(matrix: HostArray) -> HostArray:
+    """Inverse of a positive semi-definite matrix; directions without information get infinite-like variance."""
+    scale = np.sqrt(np.maximum(np.diag(matrix), np.finfo(np.float32).tiny))
+    eigenvalues, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
+    eigenvalues = np.maximum(eigenvalues, _UNCONSTRAINED)
+    inverse = (vectors / eigenvalues) @ vectors.T
+    return inverse / np.outer(scale, scale)
+
+
+def _root(covariance: HostArray) -> HostArray:
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
+
+
+def _push_forward(
+    posterior: LogPosterior, unconstrained: FamilyValues, basis: FamilyValues, root: HostArray
+) -> FamilyValues:
+    """Standard deviations of the parameters: the covariance through the derivative of the transform."""
+
+    def column(weights: Array) -> FamilyValues:
+        direction = tuple(jnp.tensordot(weights, b, axes=1) for b in basis)
+        return jax.jvp(lambda u: constrain(posterior.program, u), (unconstrained,), (direction,))[1]
+
+    columns = jax.vmap(column)(jnp.asarray(root.T, unconstrained[0].dtype))
+    return tuple(jnp.sqrt(jnp.sum(jnp.square(c), axis=0)) for c in columns)
+
+
+def _add_conditional(
+    posterior: LogPosterior, unconstrained: FamilyValues, diagonal: FamilyValues, spread: list[HostArray]
+) -> None:
+    for index, (family, u) in enumerate(zip(posterior.program.families, unconstrained, strict=True)):
+        value = family.constrain(u)
+        if not _is_image(value):
+            continue
+        # dx/du of the image simplex is close to x (1 - x) along its own pixel; other images are linear
+        size = np.asarray(1.0 / jnp.sqrt(jnp.maximum(diagonal[index], jnp.finfo(u.dtype).tiny)))
+        if u.shape == value.shape:
+            spread[index] = size
+        else:
+            flat = np.asarray(value).reshape(value.shape[0], -1)
+            padded = np.concatenate([size, np.median(size, axis=-1, keepdims=True)], axis=-1)
+            spread[index] = (flat * (1 - flat) * np.minimum(padded, 1.0)).reshape(value.shape)

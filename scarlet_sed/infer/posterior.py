@@ -1,0 +1,178 @@
+"""The log-posterior: the one object that fits, uncertainties and samplers use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from scarlet_sed.errors import ImproperPriorError, ParameterError
+from scarlet_sed.infer.build import as_observations, build
+from scarlet_sed.infer.families import FamilyValues, Place
+from scarlet_sed.infer.program import Program
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.parameters import free_parameters, set_values
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.typing import Array
+
+
+class LogPosterior:
+    """Scene and observations as a density over the free parameters.
+
+    There are *two* densities, which must not be mixed up. `log_prob(values)` is the density in the parameters
+    themselves: its maximum is the MAP, and `fit` climbs it. `log_density(unconstrained)` is the density in
+    unconstrained numbers and includes the Jacobian of the transform: samplers need it.
+
+    Both take families of stacked parameters (see `infer.families`); `pack` and `unpack` go from and to paths.
+
+    Args:
+        scene: what is modelled.
+        observations: one observation, or several with distinct names.
+
+    Raises:
+        ParameterError: if nothing is free.
+    """
+
+    def __init__(self, scene: Scene, observations: Any) -> None:
+        self.scene = scene
+        self.observations: tuple[Observation, ...] = as_observations(observations)
+        built = build(scene, self.observations)
+        self.program: Program = built.program
+        self.start: FamilyValues = built.values
+        self.places: dict[str, Place] = built.places
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the free parameters."""
+        return list(self.places)
+
+    def log_prob(self, values: FamilyValues) -> Array:
+        """Scalar log-posterior density in the parameters (no Jacobian), up to the evidence."""
+        return log_prob(self.program, values)
+
+    def log_density(self, unconstrained: FamilyValues) -> Array:
+        """Scalar log-posterior density in the unconstrained numbers (with the Jacobian), up to the evidence."""
+        return log_density(self.program, unconstrained)
+
+    def log_likelihood(self, values: FamilyValues) -> Array:
+        """Scalar log-likelihood."""
+        return log_likelihood(self.program, values)
+
+    def constrain(self, unconstrained: FamilyValues) -> FamilyValues:
+        """Parameters from unconstrained numbers."""
+        return constrain(self.program, unconstrained)
+
+    def unconstrain(self, values: FamilyValues) -> FamilyValues:
+        """Unconstrained numbers from parameters.
+
+        Raises:
+            ParameterError: if a value lies on the edge of its support, where it has no finite image.
+        """
+        unconstrained = _unconstrain(self.program, values)
+        for path, place in self.places.items():
+            if not np.all(np.isfinite(unconstrained[place.family][place.row])):
+                raise ParameterError(f"{path!r} lies on the edge of its prior's support", fix="start it inside")
+        return unconstrained
+
+    def unpack(self, values: FamilyValues) -> dict[str, Array]:
+        """Parameter values by path."""
+        return {path: values[place.family][place.row] for path, place in self.places.items()}
+
+    def pack(self, values: Mapping[str, Any]) -> FamilyValues:
+        """Families from parameter values by path; paths not given keep their starting values.
+
+        Raises:
+            ParameterError: for an unknown path.
+        """
+        arrays = [np.array(family) for family in self.start]
+        for path, value in values.items():
+            if path not in self.places:
+                raise ParameterError(f"{path!r} is not a free parameter", fix=f"choose among {self.paths[:20]}")
+            place = self.places[path]
+            arrays[place.family][place.row] = value
+        return tuple(jnp.asarray(array) for array in arrays)
+
+    def at(self, values: FamilyValues) -> tuple[Scene, tuple[Observation, ...]]:
+        """Scene and observations with their free parameters set to these values."""
+        by_path = self.unpack(values)
+        scene_paths = free_parameters(self.scene)
+        scene = set_values(self.scene, {p: v for p, v in by_path.items() if p in scene_paths})
+        observations = tuple(self._observation_at(o, by_path) for o in self.observations)
+        return scene, observations
+
+    @staticmethod
+    def _observation_at(observation: Observation, by_path: Mapping[str, Array]) -> Observation:
+        prefix = f"{observation.name}."
+        own = {path.removeprefix(prefix): v for path, v in by_path.items() if path.startswith(prefix)}
+        return set_values(observation, own) if own else observation
+
+    def images(self, values: FamilyValues) -> dict[str, Array]:
+        """(band, height, width) model image of each observation by name, sky included."""
+        drawn = images(self.program, values)
+        return {o.name: image for o, image in zip(self.observations, drawn, strict=True)}
+
+    def require_proper_priors(self) -> None:
+        """Raise `ImproperPriorError` naming the parameters whose prior is not a density."""
+        families = self.program.families
+        improper = [
+            path
+            for path, place in self.places.items()
+            if isinstance(families[place.family].prior, dist.ImproperUniform)
+        ]
+        if improper:
+            raise ImproperPriorError(
+                f"sampling needs proper priors, and these are flat without bounds: {', '.join(improper[:20])}",
+                fix='give them a prior, e.g. scene.free("*.flux", dist.LogNormal(0, 3))',
+            )
+
+
+@jax.jit
+def log_prob(program: Program, values: FamilyValues) -> Array:
+    """Scalar log-posterior density of a program in its parameters."""
+    return program.log_likelihood(values) + program.log_prior(values)
+
+
+@jax.jit
+def log_likelihood(program: Program, values: FamilyValues) -> Array:
+    """Scalar log-likelihood of a program."""
+    return program.log_likelihood(values)
+
+
+@jax.jit
+def constrain(program: Program, unconstrained: FamilyValues) -> FamilyValues:
+    """Parameters of a program from unconstrained numbers."""
+    return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+
+
+@jax.jit
+def _unconstrain(program: Program, values: FamilyValues) -> FamilyValues:
+    return tuple(f.unconstrain(v) for f, v in zip(program.families, values, strict=True))
+
+
+@jax.jit
+def log_density(program: Program, unconstrained: FamilyValues) -> Array:
+    """Scalar log-posterior density of a program in its unconstrained numbers, Jacobian included."""
+    jacobian = sum(
+        (f.log_jacobian(u) for f, u in zip(program.families, unconstrained, strict=True)), start=jnp.zeros(())
+    )
+    return log_prob(program, constrain(program, unconstrained)) + jacobian
+
+
+@jax.jit
+def images(program: Program, values: FamilyValues) -> tuple[Array, ...]:
+    """Model images of a program."""
+    return program.images(values)
+
+
+@jax.jit
+def source_images(program: Program, values: FamilyValues, source: Array) -> tuple[Array, ...]:
+    """Images of the light of one source of a program, by index, without sky."""
+    return program.source_images(values, source)
+
+
+@jax.jit
+def whitened_residuals(program: Program, values: FamilyValues) -> tuple[Array, ...]:
+    """Whitened residuals of a program; their squares sum to chi-square."""
+    return program.whitened_residuals(values)

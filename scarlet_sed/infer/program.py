@@ -1,0 +1,162 @@
+"""The forward model as a program over arrays: what is traced, and nothing else.
+
+A `Program` holds no names, no WCS and no host objects. Two scenes with equal shapes give programs of equal structure,
+so the second one runs without compiling.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from scarlet_sed.infer.families import Family, FamilyValues, Gather, materialize
+from scarlet_sed.infer.paste import paste
+from scarlet_sed.instrument.noise import Noise
+from scarlet_sed.instrument.operator import Operator
+from scarlet_sed.light import Component
+from scarlet_sed.morphology.base import Grid
+from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.typing import Array
+
+
+class ComponentGroup(eqx.Module):
+    """Components of equal structure and box, stacked along a leading axis n.
+
+    Args:
+        component: the component with (n, ...) constants and gathers in its slots.
+        position: (n, 2) arcsec offsets, or a gather.
+        redshift: (n,) or a gather.
+        offsets: (n, 2) integer (row, column) of each box on the canvas.
+        valid: (n,) one for components, zero for padding.
+        source: (n,) index of the source that each belongs to.
+        box: (h, w) in model pixels.
+    """
+
+    component: Component
+    position: Array | Gather
+    redshift: Array | Gather
+    offsets: Array
+    valid: Array
+    source: Array
+    box: tuple[int, int] = eqx.field(static=True)
+
+
+class InstrumentParameters(eqx.Module):
+    """What an observation adds to the light: each an array or a gather.
+
+    Args:
+        sky: (band,) nJy per pixel.
+        calibration: (band,) factor on the light.
+        shift: (band, 2) astrometric (east, north) shift in arcsec; None where it is fixed at zero.
+        noise: the noise model, whose slots may be free too.
+    """
+
+    sky: Array | Gather
+    calibration: Array | Gather
+    shift: Array | Gather | None
+    noise: Noise
+
+
+class ObservationProgram(eqx.Module):
+    """One observation: data, and the way from the canvas to its pixels.
+
+    Args:
+        data: (band, height, width) nJy.
+        weights: (band, height, width) inverse variance, zero where masked.
+        filters: the bands.
+        operator: convolution and resampling.
+        instrument: sky, calibration, shift and noise.
+    """
+
+    data: Array
+    weights: Array
+    filters: FilterSet
+    operator: Operator
+    instrument: InstrumentParameters
+
+
+class Program(eqx.Module):
+    """The whole forward model with its priors.
+
+    Args:
+        groups: components by structure and box.
+        observations: in the user's order.
+        families: priors of the free parameters.
+        matrix: (2, 2) model pixels (x, y) per arcsec (east, north).
+        origin: (2,) model pixel (x, y) of the reference point.
+        psf_sigma: dispersion of the model PSF in model pixels.
+    """
+
+    groups: tuple[ComponentGroup, ...]
+    observations: tuple[ObservationProgram, ...]
+    families: tuple[Family, ...]
+    matrix: Array
+    origin: Array
+    psf_sigma: Array
+
+    def log_prior(self, values: FamilyValues) -> Array:
+        """Scalar log-prior density in the parameters themselves."""
+        return sum((f.log_prior(v) for f, v in zip(self.families, values, strict=True)), start=jnp.zeros(()))
+
+    def log_likelihood(self, values: FamilyValues) -> Array:
+        """Scalar log-likelihood of all observations."""
+        total = jnp.zeros(())
+        for observation, image in zip(self.observations, self.images(values), strict=True):
+            noise = materialize(observation.instrument, values).noise
+            total += noise.log_likelihood(observation.data - image, observation.weights)
+        return total
+
+    def whitened_residuals(self, values: FamilyValues) -> tuple[Array, ...]:
+        """(band, height, width) whitened residuals of each observation; their squares sum to chi-square."""
+        return tuple(
+            materialize(observation.instrument, values).noise.whiten(observation.data - image, observation.weights)
+            for observation, image in zip(self.observations, self.images(values), strict=True)
+        )
+
+    def images(self, values: FamilyValues) -> tuple[Array, ...]:
+        """(band, height, width) model image in nJy of each observation, sky included."""
+        drawn = self.stamps(values)
+        return tuple(self._observe(observation, drawn, values) for observation in self.observations)
+
+    def source_images(self, values: FamilyValues, source: Array) -> tuple[Array, ...]:
+        """The same for the light of one source (by index) alone, without sky."""
+        only = eqx.tree_at(
+            lambda p: [g.valid for g in p.groups], self, [g.valid * (g.source == source) for g in self.groups]
+        )
+        drawn = only.stamps(values)
+        return tuple(only._observe(observation, drawn, values, with_sky=False) for observation in only.observations)
+
+    def stamps(self, values: FamilyValues) -> tuple[tuple[Array, Component, Array], ...]:
+        """Per group: (n, h, w) stamps, the components with plain values, and (n,) redshifts."""
+        return tuple(self._draw(group, values) for group in self.groups)
+
+    def _draw(self, group: ComponentGroup, values: FamilyValues) -> tuple[Array, Component, Array]:
+        component, position, redshift = materialize((group.component, group.position, group.redshift), values)
+        rows, columns = jnp.arange(group.box[0]), jnp.arange(group.box[1])
+
+        def one(component: Component, position: Array, offset: Array) -> Array:
+            x, y = self.origin + self.matrix @ position
+            grid = Grid(columns + (offset[1] - x), rows + (offset[0] - y), self.matrix, self.psf_sigma)
+            return component.morphology.evaluate(grid)
+
+        return jax.vmap(one)(component, position, group.offsets), component, redshift
+
+    def fluxes(self, group: ComponentGroup, component: Component, redshift: Array, filters: FilterSet) -> Array:
+        """(n, band) nJy of each component of a group; padding has none."""
+        fluxes = jax.vmap(lambda c, z: c.spectrum.fluxes(filters, z))(component, redshift)
+        return fluxes * group.valid[:, None]
+
+    def _observe(
+        self,
+        observation: ObservationProgram,
+        drawn: tuple[tuple[Array, Component, Array], ...],
+        values: FamilyValues,
+        with_sky: bool = True,
+    ) -> Array:
+        instrument = materialize(observation.instrument, values)
+        canvas = jnp.zeros(())
+        for group, (stamps, component, redshift) in zip(self.groups, drawn, strict=True):
+            fluxes = self.fluxes(group, component, redshift, observation.filters) * instrument.calibration
+            canvas = canvas + paste(fluxes, stamps, group.offsets, observation.operator.canvas_shape)
+        shift = None if instrument.shift is None else instrument.shift @ self.matrix.T
+        image = observation.operator(canvas, shift)
+        return image + instrument.sky[:, None, None] if with_sky else image

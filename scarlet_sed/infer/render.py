@@ -1,0 +1,66 @@
+"""Draw a scene as an observation sees it, without fitting anything."""
+
+from typing import Any
+
+import numpy as np
+
+from scarlet_sed.infer.build import as_observations
+from scarlet_sed.infer.posterior import LogPosterior, images, source_images
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.typing import HostArray
+
+
+def render(scene: Scene, observation: Observation) -> HostArray:
+    """(band, height, width) model image in nJy, sky included, at the parameters' present values."""
+    posterior = LogPosterior(scene, observation)
+    return np.asarray(images(posterior.program, posterior.start)[0])
+
+
+def render_sources(scene: Scene, observation: Observation) -> dict[str, HostArray]:
+    """(band, height, width) light of each source alone in nJy, PSF-convolved, without sky, by name."""
+    posterior = LogPosterior(scene, observation)
+    return {
+        name: np.asarray(source_images(posterior.program, posterior.start, np.int32(index))[0])
+        for index, name in enumerate(scene.sources)
+    }
+
+
+def truncated(scene: Scene, observations: Any) -> dict[str, float]:
+    """Fraction of each component's flux that falls outside the box it is drawn in, by path.
+
+    The frame's edge cuts too: a source near the edge reports what lies beyond it.
+    """
+    posterior = LogPosterior(scene, as_observations(observations))
+    drawn = posterior.program.stamps(posterior.start)
+    found: dict[str, float] = {}
+    order = _paths_by_group(scene, posterior)
+    for paths, (stamps, _, _) in zip(order, drawn, strict=True):
+        for path, stamp in zip(paths, np.asarray(stamps), strict=False):
+            found[path] = float(1.0 - stamp.sum(dtype=np.float64))
+    return {path: found[path] for path in _component_paths(scene)}
+
+
+def _component_paths(scene: Scene) -> list[str]:
+    return [f"{name}.{part}" if part else name for name, part, _ in scene.components()]
+
+
+def _paths_by_group(scene: Scene, posterior: LogPosterior) -> list[list[str]]:
+    """The components of each group in its own order: groups keep the scene's order and fill by structure."""
+    boxes = dict(zip(_component_paths(scene), scene.boxes(), strict=True))
+    remaining = list(boxes)
+    index = {name: i for i, name in enumerate(scene.sources)}
+    order = []
+    for group in posterior.program.groups:
+        paths = []
+        for n in np.flatnonzero(np.asarray(group.valid)):
+            source, offset = int(group.source[n]), tuple(np.asarray(group.offsets[n]).tolist())
+            match = next(
+                p
+                for p in remaining
+                if index[p.split(".")[0]] == source and boxes[p].offset == offset and boxes[p].shape == group.box
+            )
+            remaining.remove(match)
+            paths.append(match)
+        order.append(paths)
+    return order

@@ -1,0 +1,103 @@
+"""What a fit returns."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.laplace import Laplace
+from scarlet_sed.infer.posterior import LogPosterior, images, source_images, whitened_residuals
+from scarlet_sed.infer.status import FitStatus
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.typing import HostArray
+
+
+class Timing(NamedTuple):
+    """Seconds spent, and programs compiled (zero when equal shapes were fitted before)."""
+
+    build: float
+    compile: float
+    run: float
+    step: float
+    uncertainties: float
+    compilations: int
+
+
+class FitResult(NamedTuple):
+    """A fitted scene.
+
+    Args:
+        scene: the scene at the best iterate; parameters stay free.
+        observations: the observations with fitted sky, calibration and shift.
+        status: why the fit stopped, with advice.
+        loss: (step,) minus log-posterior along the way.
+        log_posterior: at the best iterate.
+        chi2: chi-square per unmasked pixel, by observation and band.
+        models: (band, height, width) model image by observation, nJy, sky included.
+        timing: seconds and compilations.
+        uncertainties: standard deviations by path; None where they were not asked for.
+        laplace: the Gaussian they come from.
+        posterior: the log-posterior that was climbed.
+        values: the best iterate as the posterior packs it.
+    """
+
+    scene: Scene
+    observations: tuple[Observation, ...]
+    status: FitStatus
+    loss: HostArray
+    log_posterior: float
+    chi2: dict[str, dict[str, float]]
+    models: dict[str, HostArray]
+    timing: Timing
+    uncertainties: dict[str, HostArray] | None
+    laplace: Laplace | None
+    posterior: LogPosterior
+    values: FamilyValues
+
+    @property
+    def steps(self) -> int:
+        """Number of optimiser steps taken."""
+        return len(self.loss)
+
+    def with_laplace(self, laplace: Laplace) -> "FitResult":
+        """The same with uncertainties."""
+        return self._replace(uncertainties=laplace.uncertainties, laplace=laplace)
+
+    def source_models(self) -> dict[str, dict[str, HostArray]]:
+        """De-blended light: source name -> observation name -> (band, height, width) nJy, PSF-convolved, no sky."""
+        program = self.posterior.program
+        found: dict[str, dict[str, HostArray]] = {}
+        for index, name in enumerate(self.scene.sources):
+            drawn = source_images(program, self.values, np.int32(index))
+            found[name] = {o.name: np.asarray(i) for o, i in zip(self.observations, drawn, strict=True)}
+        return found
+
+
+def make_result(
+    posterior: LogPosterior, values: FamilyValues, status: FitStatus, loss: HostArray, timing: Timing
+) -> FitResult:
+    """The result at these parameter values."""
+    scene, observations = posterior.at(values)
+    drawn = images(posterior.program, values)
+    models = {o.name: np.asarray(image) for o, image in zip(observations, drawn, strict=True)}
+    residuals = whitened_residuals(posterior.program, values)
+    chi2 = {}
+    for observation, residual in zip(observations, residuals, strict=True):
+        used = np.sum(np.asarray(observation.weights) > 0, axis=(1, 2))
+        per_band = np.sum(np.square(np.asarray(residual, float)), axis=(1, 2)) / np.maximum(used, 1)
+        chi2[observation.name] = dict(zip(observation.filters.names, per_band.tolist(), strict=True))
+    return FitResult(
+        scene,
+        observations,
+        status,
+        loss,
+        float(posterior.log_prob(values)),
+        chi2,
+        models,
+        timing,
+        None,
+        None,
+        posterior,
+        values,
+    )

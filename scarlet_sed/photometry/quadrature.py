@@ -1,0 +1,82 @@
+"""Quadratures of a transmission curve: Gauss nodes for smooth spectra, a fixed fine grid for structured ones."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from scarlet_sed.typing import HostArray
+
+LOG_STEP = 0.001
+"""Step of the fine grid in ln(wavelength): 300 km/s. A shift by one step multiplies the wavelength by exp(LOG_STEP)."""
+
+
+class Measure(NamedTuple):
+    """The weight T dlambda / lambda of a filter, normalised, as masses on points.
+
+    Args:
+        log_wavelength: (n,) ln Angstrom, increasing.
+        mass: (n,) not negative, sum one.
+    """
+
+    log_wavelength: HostArray
+    mass: HostArray
+
+    @staticmethod
+    def of_curve(wavelength: HostArray, transmission: HostArray) -> "Measure":
+        """From a curve that is linear between its points: 3 Gauss-Legendre points a piece of at most half a fine step."""
+        pieces = np.maximum(np.ceil(np.diff(np.log(wavelength)) / (0.5 * LOG_STEP)).astype(int), 1)
+        edges = np.concatenate(
+            [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(wavelength, wavelength[1:], pieces, strict=False)]
+            + [wavelength[-1:]]
+        )
+        nodes, weights = np.polynomial.legendre.leggauss(3)
+        half = 0.5 * np.diff(edges)[:, None]
+        points = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * nodes).ravel()
+        mass = (half * weights).ravel() * np.interp(points, wavelength, transmission) / points
+        return Measure(np.log(points), mass / mass.sum())
+
+
+def gauss_nodes(measure: Measure, count: int) -> tuple[HostArray, HostArray]:
+    """Gauss quadrature of a filter in ln(wavelength), exact for polynomials of degree 2 count - 1.
+
+    Lanczos' recurrence with full reorthogonalisation gives the Jacobi matrix of the measure, whose eigenvalues are
+    the nodes (Golub & Welsch 1969; Gautschi 2004, section 2.2).
+
+    Returns:
+        (count,) wavelengths in Angstrom, and (count,) weights, positive with sum one.
+    """
+    low, high = measure.log_wavelength[0], measure.log_wavelength[-1]
+    x = (2 * measure.log_wavelength - low - high) / (high - low)
+    basis = [np.sqrt(measure.mass)]
+    diagonal, off_diagonal = [], []
+    for _ in range(count):
+        product = x * basis[-1]
+        diagonal.append(product @ basis[-1])
+        for _ in range(2):
+            product = product - np.stack(basis).T @ (np.stack(basis) @ product)
+        off_diagonal.append(np.linalg.norm(product))
+        basis.append(product / off_diagonal[-1])
+    jacobi = np.diag(diagonal) + np.diag(off_diagonal[:-1], 1) + np.diag(off_diagonal[:-1], -1)
+    nodes, vectors = np.linalg.eigh(jacobi)
+    weights = np.square(vectors[0])
+    return np.exp(0.5 * (low + high + nodes * (high - low))), weights / weights.sum()
+
+
+def fine_weights(measures: Sequence[Measure]) -> tuple[HostArray, HostArray]:
+    """Filters on the grid ln(wavelength) = integer * LOG_STEP, each mass shared between its two neighbours.
+
+    Returns:
+        (band,) integer of the first node of each band, and (band, fine) weights with sum one, padded by zeros.
+    """
+    rows = []
+    for measure in measures:
+        cell = measure.log_wavelength / LOG_STEP
+        first = int(np.floor(cell[0]))
+        left = np.floor(cell).astype(int) - first
+        share = cell - first - left
+        row = np.bincount(left, measure.mass * (1 - share), minlength=left[-1] + 2)
+        row += np.bincount(left + 1, measure.mass * share, minlength=left[-1] + 2)
+        rows.append((first, row))
+    width = max(row.size for _, row in rows)
+    return np.array([first for first, _ in rows]), np.stack([np.pad(row, (0, width - row.size)) for _, row in rows])

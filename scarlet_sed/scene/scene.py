@@ -1,0 +1,102 @@
+"""A scene: named sources on a frame."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+
+from scarlet_sed.errors import ParameterError, SourceError
+from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.light import Component
+from scarlet_sed.parameters import Parameterized, Tied, current_values, resolve, transparent
+from scarlet_sed.scene.boxes import Box, component_box
+from scarlet_sed.scene.source import Source
+
+
+class Scene(Parameterized):
+    """A sum of sources, ready to be rendered, fitted or sampled.
+
+    Args:
+        sources: sources by name; names are the first part of every parameter's path.
+        frame: the model grid.
+        error_budget: fraction of a component's flux that may fall outside the box it is drawn in, where the source
+            does not set its own box. `truncated` reports what does.
+
+    Raises:
+        ParameterError: for names that cannot be part of a path.
+        SourceError: for a source whose position lies outside the frame.
+    """
+
+    sources: dict[str, Source] = transparent()
+    frame: Frame
+    error_budget: float = eqx.field(static=True)
+
+    def __init__(self, sources: Mapping[str, Source], frame: Frame, error_budget: float = 1e-3) -> None:
+        if not sources:
+            raise SourceError("a scene without sources", fix="give at least one ss.Source")
+        if not 0 < error_budget < 1:
+            raise ParameterError(f"error_budget is {error_budget}", fix="give a fraction between 0 and 1")
+        self.sources = {name: _checked(name, source, frame) for name, source in sources.items()}
+        self.frame = frame
+        self.error_budget = float(error_budget)
+        current_values(self)  # follows every tie, so that broken ones are found here
+
+    def __getitem__(self, name: str) -> Source:
+        return self.sources[name]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def components(self) -> list[tuple[str, str, Component]]:
+        """(source name, component name, component), in order; the only component of a source is named ''."""
+        return [(name, part, comp) for name, source in self.sources.items() for part, comp in source.components()]
+
+    def boxes(self) -> list[Box]:
+        """The box of each component, in the order of `components`, from the present values."""
+        values = current_values(self)
+        return [
+            component_box(
+                comp,
+                np.asarray(values[f"{name}.position"], float),
+                self.sources[name].box,
+                self.frame,
+                self.error_budget,
+            )
+            for name, _, comp in resolve(self).components()
+        ]
+
+    def with_sources(self, sources: Mapping[str, Source]) -> "Scene":
+        """The same frame and budget with other sources."""
+        return Scene(sources, self.frame, self.error_budget)
+
+    def sky_positions(self) -> SkyCoord | None:
+        """The sources' sky coordinates, or None where the frame has no WCS."""
+        if self.frame.reference is None:
+            return None
+        values = current_values(self)
+        return self.frame.sky(np.stack([np.asarray(values[f"{name}.position"], float) for name in self.sources]))
+
+
+def _checked(name: str, source: Any, frame: Frame) -> Source:
+    if not isinstance(name, str) or not name or "." in name:
+        raise ParameterError(f"{name!r} cannot name a source", fix="use a non-empty name without dots")
+    if not isinstance(source, Source):
+        raise ParameterError(f"{name!r} is a {type(source).__name__}, not a Source", fix="wrap light in ss.Source(...)")
+    if source.sky is not None:
+        if frame.reference is None:
+            raise SourceError(
+                f"source {name!r} has a sky position but the frame has no WCS",
+                fix="give offsets in arcsec instead",
+            )
+        offset = frame.from_sky(SkyCoord(source.sky[0] * u.deg, source.sky[1] * u.deg))
+        source = source.placed(offset)
+    position = None if isinstance(source.position, Tied) else source.values["position"]
+    if position is not None and not bool(np.all(frame.contains(np.asarray(position, float)))):
+        raise SourceError(
+            f"source {name!r} at (east, north) = {np.asarray(position).tolist()} arcsec lies outside the frame",
+            fix="drop the source, or make a larger frame (Frame.covering(..., margin=...))",
+        )
+    return source

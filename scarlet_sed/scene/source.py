@@ -1,0 +1,67 @@
+"""A source: light at a position, at a redshift."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+from astropy.coordinates import SkyCoord
+
+from scarlet_sed.errors import ParameterError, SourceError
+from scarlet_sed.light import Blend, Component, Light
+from scarlet_sed.parameters import Parameter, Parameterized, parameter, transparent
+from scarlet_sed.typing import Array
+
+
+class Source(Parameterized):
+    """Light that belongs together: one position, one redshift, one or more components.
+
+    Args:
+        position: (east, north) offset in arcsec from the frame's reference point, or a SkyCoord; a number pair fixes
+            it, a prior or `Parameter` frees it.
+        light: `spectrum * morphology`, a sum of those, or a dict that names them.
+        redshift: shared by all components.
+        box: full width in arcsec of the square in which the source is drawn; None takes it from the scene's error
+            budget.
+    """
+
+    position: Array = parameter(unit="arcsec", shape=(2,), doc="offset (east, north) from the reference point")
+    light: Light = transparent()
+    redshift: Array = parameter(doc="redshift")
+    box: float | None = eqx.field(static=True)
+    sky: tuple[float, float] | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        position: Any,
+        light: Light | Mapping[str, Light],
+        redshift: Any = 0.0,
+        box: float | None = None,
+    ) -> None:
+        self.sky = None
+        if isinstance(position, SkyCoord):
+            icrs = position.icrs
+            self.sky = (float(icrs.ra.deg), float(icrs.dec.deg))
+            position = (0.0, 0.0)
+        self.position = position
+        self.light = Blend(light) if isinstance(light, Mapping) else light
+        if not isinstance(self.light, Light):
+            raise ParameterError(
+                f"a source's light is a {type(light).__name__}", fix="make light as spectrum * morphology"
+            )
+        self.redshift = redshift
+        if box is not None and not box > 0:
+            raise SourceError(f"a source's box is {box} arcsec wide", fix="give a positive width, or None")
+        self.box = None if box is None else float(box)
+
+    def components(self) -> list[tuple[str, Component]]:
+        """The components with their names ('' for the only one)."""
+        return list(self.light.components())
+
+    def placed(self, position: Any) -> "Source":
+        """The same source at another position, which may be free."""
+        return Source(position, self.light, self.redshift, self.box)
+
+    @property
+    def free_position(self) -> bool:
+        """Whether the position is a free parameter."""
+        return isinstance(self.position, Parameter)

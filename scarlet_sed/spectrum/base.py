@@ -1,0 +1,50 @@
+"""What a spectrum is: it gives the flux of a component in every band, at its source's redshift."""
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+import equinox as eqx
+
+from scarlet_sed.light import Component, product
+from scarlet_sed.parameters import as_float, resolve
+from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.typing import Array, ArrayLike
+
+if TYPE_CHECKING:
+    from scarlet_sed.morphology.base import Morphology
+
+
+class BandLight(eqx.Module):
+    """A component's light in pieces that dust treats apart.
+
+    Args:
+        flux: (piece, band, node) nJy; its sum over pieces and nodes is the band flux.
+        wavelength: (piece, band, node) observed-frame wavelength in Angstrom at which each piece is attenuated.
+    """
+
+    flux: Array
+    wavelength: Array
+
+
+class Spectrum(eqx.Module):
+    """The flux of a component in each band.
+
+    To add one, write a final class with slots made by `parameter(...)` and the method `fluxes`; spectra that dust
+    screens should treat in several pieces also override `light`.
+    """
+
+    @abstractmethod
+    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+        """(band,) flux in nJy through each filter, at the redshift of the source."""
+
+    def light(self, filters: FilterSet, redshift: Array) -> BandLight:
+        """The same in pieces: by default one piece and one node a band, at the pivot wavelength."""
+        flux = self.fluxes(filters, redshift)
+        return BandLight(flux[None, :, None], filters.pivot[None, :, None])
+
+    def __call__(self, filters: FilterSet, redshift: ArrayLike = 0.0) -> Array:
+        """(band,) flux in nJy with free parameters at their present values."""
+        return resolve(self).fluxes(filters, as_float(redshift))
+
+    def __mul__(self, morphology: "Morphology") -> Component:
+        return product(self, morphology)

@@ -1,0 +1,53 @@
+"""A free flux in every band: no physics, no redshift, and the only spectrum for bands without known curves."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from scarlet_sed.errors import FilterError
+from scarlet_sed.parameters import as_leaf, parameter
+from scarlet_sed.photometry.filters import FilterSet, canonical_name
+from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.typing import Array
+
+
+class FreeSpectrum(Spectrum):
+    """A flux per band.
+
+    Args:
+        flux: (band,) nJy, or one number or prior for every band. The prior's support decides whether noise may
+            make a flux negative: `constraints.real` lets it, `constraints.positive` does not.
+        bands: names in the order of `flux`, or the filters of an observation.
+
+    Raises:
+        FilterError: for repeated bands, or none.
+        ShapeError: if there is neither one flux nor one a band.
+    """
+
+    flux: Array = parameter(unit="nJy", doc="flux in each band")
+    bands: tuple[str, ...] = eqx.field(static=True)
+
+    def __init__(self, flux: Any, bands: "str | Iterable[str] | FilterSet") -> None:
+        self.bands = FilterSet.generic(bands.names if isinstance(bands, FilterSet) else bands).names
+        self.flux = as_leaf(flux, "nJy", (len(self.bands),))
+
+    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+        """(band,) flux in nJy; the redshift changes nothing.
+
+        Raises:
+            FilterError: for a filter this spectrum has no flux for.
+        """
+        return self.flux[np.array([self._index(name) for name in filters.names])]
+
+    def _index(self, name: str) -> int:
+        if name in self.bands:
+            return self.bands.index(name)
+        known = [canonical_name(band) for band in self.bands]
+        if canonical_name(name) in known:
+            return known.index(canonical_name(name))
+        raise FilterError(
+            f"a FreeSpectrum has no flux in the band {name!r}, only in {', '.join(self.bands)}",
+            fix="make it with bands=observation.filters, all observations' bands together",
+        )

@@ -1,0 +1,147 @@
+"""A non-negative mix of spectra that the user gives: galaxy templates, stellar libraries, lines."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.errors import DomainError, ParameterError, ShapeError
+from scarlet_sed.parameters import Parameter, as_float, as_leaf, parameter
+from scarlet_sed.photometry.filters import LOG_STEP, FilterSet
+from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.spectrum.numerics import checked_reference
+from scarlet_sed.typing import Array, HostArray
+
+
+class Templates(Spectrum):
+    """The sum of weights times rest-frame templates, seen at a redshift.
+
+    Each template is averaged (photons conserved) onto a grid of ln(wavelength) with the step `LOG_STEP` = 0.001, which
+    becomes the coefficients of a cubic B-spline. A redshift shifts the grid, so band fluxes have two continuous
+    derivatives in redshift; features narrower than about 200 km/s are smoothed.
+
+    Args:
+        wavelength: (n,) rest-frame Angstrom, increasing.
+        templates: (template, n) f_lambda in any unit, linear between the points, not negative.
+        weights: (template,) not negative: the flux density f_nu in nJy that each template adds at the observed
+            wavelength reference_wavelength * (1 + redshift). One number or prior serves all.
+        reference_wavelength: rest-frame Angstrom where each template is scaled to f_nu = 1 (its mean within 1 %).
+
+    Raises:
+        ShapeError: if shapes disagree.
+        ParameterError: for wavelengths, templates or weights that are not as above, or a template without light at
+            the reference wavelength.
+    """
+
+    weights: Array = parameter(unit="nJy", doc="flux density that each template adds at the reference wavelength")
+    coefficients: Array
+    first: int = eqx.field(static=True)
+    reference_wavelength: float = eqx.field(static=True)
+
+    def __init__(self, wavelength: Any, templates: Any, weights: Any, reference_wavelength: float = 5500.0) -> None:
+        nodes, curves = _checked(wavelength, templates)
+        self.reference_wavelength = checked_reference(reference_wavelength)
+        self.first, averages = _on_fine_grid(nodes, curves)
+        self.coefficients = as_float(averages / _scale(averages, self.first, self.reference_wavelength))
+        self.weights = _checked_weights(weights, len(curves))
+
+    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+        """(band,) flux in nJy; with a traced redshift, a template counts as dark beyond its wavelengths.
+
+        Raises:
+            FilterError: if the filters have no curves.
+            DomainError: for a concrete redshift at which a filter lies beyond the templates' wavelengths.
+        """
+        filters.require_curves("Templates")
+        if not any(isinstance(x, jax.core.Tracer) for x in (redshift, filters.fine_weight)):
+            self._check_redshift(filters, float(redshift))
+        shift = jnp.log1p(redshift) / LOG_STEP
+        cells = jnp.ceil(shift)
+        # dark cells on both sides, so that a slice beyond the templates finds zeros
+        width = filters.fine_weight.shape[-1]
+        mix = jnp.pad(self.weights @ self.coefficients, width + 3)
+        rest = _blend(mix, cells - shift)
+        start = filters.fine_start - cells.astype(filters.fine_start.dtype) - self.first + width + 2
+        start = jnp.clip(start, 0, rest.shape[0] - width)
+        seen = jax.vmap(lambda at: jax.lax.dynamic_slice(rest, (at,), (width,)))(start)
+        return jnp.sum(filters.fine_weight * seen, axis=-1)
+
+    def redshift_range(self, filters: FilterSet) -> tuple[float, float]:
+        """The lowest and highest redshift at which the templates cover 99.9 % of every filter's transmission."""
+        cumulative = np.cumsum(np.asarray(filters.fine_weight), axis=-1)
+        start = np.asarray(filters.fine_start)
+        blue = start + np.argmax(cumulative > 5e-4, axis=-1)
+        red = start + np.argmax(cumulative > 1 - 5e-4, axis=-1)
+        last = self.first + self.coefficients.shape[-1] - 1
+        return float(np.expm1((red.max() - last) * LOG_STEP)), float(np.expm1((blue.min() - self.first) * LOG_STEP))
+
+    def _check_redshift(self, filters: FilterSet, redshift: float) -> None:
+        low, high = self.redshift_range(filters)
+        if not low <= redshift <= high:
+            raise DomainError(
+                f"at redshift {redshift:g} a filter of {', '.join(filters.names)} lies beyond the templates' wavelengths",
+                fix=f"give templates of wider range (zeros count), or stay within redshift {low:.3f} and {high:.3f}",
+            )
+
+
+def _checked_weights(weights: Any, count: int) -> Any:
+    leaf = as_leaf(weights, "nJy", (count,))
+    plain = leaf.value if isinstance(leaf, Parameter) else leaf
+    if isinstance(plain, jax.Array) and not isinstance(plain, jax.core.Tracer) and bool(jnp.any(plain < 0)):
+        raise ParameterError("a template has a negative weight", fix="give weights of zero or more")
+    return leaf
+
+
+def _checked(wavelength: Any, templates: Any) -> tuple[HostArray, HostArray]:
+    nodes, curves = np.asarray(wavelength, np.float64), np.atleast_2d(np.asarray(templates, np.float64))
+    if nodes.ndim != 1 or nodes.size < 2 or curves.ndim != 2 or curves.shape[1] != nodes.size:
+        raise ShapeError(
+            f"templates of shape {curves.shape} on wavelengths of shape {nodes.shape}", fix="give (template, n) and (n,)"
+        )
+    if not np.all(np.isfinite(nodes)) or nodes[0] <= 0 or np.any(np.diff(nodes) <= 0):
+        raise ParameterError("the templates' wavelengths are not positive and increasing", fix="sort them, in Angstrom")
+    if not np.all(np.isfinite(curves)) or np.any(curves < 0):
+        raise ParameterError("the templates are not finite and zero or more", fix="mend or clip them")
+    return nodes, curves
+
+
+def _on_fine_grid(wavelength: HostArray, curves: HostArray) -> tuple[int, HostArray]:
+    """The mean of f_nu (in the unit of lambda^2 f_lambda) over each cell of the fine grid, exactly."""
+    log_wavelength = np.log(wavelength) / LOG_STEP
+    first, last = int(np.rint(log_wavelength[0])), int(np.rint(log_wavelength[-1]))
+    edges = np.exp((np.arange(first, last + 2) - 0.5) * LOG_STEP)
+    # f_nu dln(lambda) ~ f_lambda lambda dlambda: a cubic on each piece, integrated from the piece's left end
+    slope = np.diff(curves, axis=1) / np.diff(wavelength)
+    left = wavelength[:-1]
+
+    def piece(at: HostArray, k: HostArray) -> HostArray:
+        step = at - left[k]
+        return step * (curves[:, k] * (left[k] + step / 2) + slope[:, k] * step * (left[k] / 2 + step / 3))
+
+    every = np.arange(left.size)
+    whole = np.concatenate([np.zeros((len(curves), 1)), np.cumsum(piece(wavelength[1:], every), axis=1)], axis=1)
+    inside = np.clip(edges, wavelength[0], wavelength[-1])
+    k = np.clip(np.searchsorted(wavelength, inside, side="right") - 1, 0, left.size - 1)
+    return first, np.maximum(np.diff(whole[:, k] + piece(inside, k), axis=1), 0.0) / LOG_STEP
+
+
+def _scale(averages: HostArray, first: int, reference: float) -> HostArray:
+    cells = np.log(reference) / LOG_STEP - first + np.arange(-10, 11)
+    every = np.arange(averages.shape[1])
+    scale = np.stack([np.interp(cells, every, row, left=0.0, right=0.0).mean(keepdims=True) for row in averages])
+    dark = np.flatnonzero(scale[:, 0] <= 1e-12 * averages.max(axis=1))
+    if dark.size:
+        raise ParameterError(
+            f"template {dark[0]} has no light at the reference wavelength of {reference:g} Angstrom",
+            fix="choose a rest-frame reference_wavelength at which every template shines",
+        )
+    return scale
+
+
+def _blend(mix: Array, t: Array) -> Array:
+    """Cubic B-spline of the coefficients at the positions i + 1 + t, for i = 0 ... n - 4."""
+    count = mix.shape[0] - 3
+    weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
+    return sum(weight * mix[k : k + count] for k, weight in enumerate(weights)) / 6
