@@ -1,1 +1,85 @@
 """scarlet_sed: differentiable models of blended multi-band images, with the physics of each galaxy as parameters."""
+
+from scarlet_sed.constraints import EllipticityPrior, ellipse, image_simplex
+from scarlet_sed.errors import ScarletSEDError
+from scarlet_sed.infer import (
+    FitResult,
+    FitStatus,
+    Laplace,
+    LogPosterior,
+    fit,
+    laplace,
+    render,
+    render_sources,
+    truncated,
+)
+from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.instrument.noise import GaussianNoise, Noise, StudentT
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.instrument.psf import PSF
+from scarlet_sed.light import Blend, Component
+from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.gaussian import Gaussian
+from scarlet_sed.morphology.mixture import oversampled
+from scarlet_sed.morphology.pixels import Pixels
+from scarlet_sed.morphology.point import Point
+from scarlet_sed.morphology.sersic import Exponential, Sersic
+from scarlet_sed.morphology.shape import axis_ratio, ellipticity, position_angle
+from scarlet_sed.parameters import Parameter, Tied, parameter
+from scarlet_sed.photometry.filters import Filter, FilterSet
+from scarlet_sed.scene import Scene, Source
+from scarlet_sed.spectrum.base import BandLight, Spectrum
+from scarlet_sed.spectrum.blackbody import BlackBody
+from scarlet_sed.spectrum.free import FreeSpectrum
+from scarlet_sed.spectrum.powerlaw import PowerLaw
+from scarlet_sed.spectrum.templates import Templates
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PSF",
+    "BandLight",
+    "BlackBody",
+    "Blend",
+    "Component",
+    "EllipticityPrior",
+    "Exponential",
+    "Filter",
+    "FilterSet",
+    "FitResult",
+    "FitStatus",
+    "Frame",
+    "FreeSpectrum",
+    "Gaussian",
+    "GaussianNoise",
+    "Grid",
+    "Laplace",
+    "LogPosterior",
+    "Morphology",
+    "Noise",
+    "Observation",
+    "Parameter",
+    "Pixels",
+    "Point",
+    "PowerLaw",
+    "ScarletSEDError",
+    "Scene",
+    "Sersic",
+    "Source",
+    "Spectrum",
+    "StudentT",
+    "Templates",
+    "Tied",
+    "axis_ratio",
+    "ellipse",
+    "ellipticity",
+    "fit",
+    "image_simplex",
+    "laplace",
+    "oversampled",
+    "parameter",
+    "position_angle",
+    "render",
+    "render_sources",
+    "truncated",
+]

@@ -93,7 +93,7 @@ def _groups(
     groups = []
     for (_, _, box_shape), alike in members.items():
         count = padded_count(len(alike))
-        component, position, redshift, offsets, _, source = mark_whole(stack(alike, count), families)
+        component, position, redshift, offsets, _, source = mark_whole(stack(alike, count), families, len(alike))
         valid = jnp.asarray(np.arange(count) < len(alike), dtype=jnp.result_type(float))
         groups.append(ComponentGroup(component, position, redshift, offsets, valid, source, box_shape))
     return tuple(groups)

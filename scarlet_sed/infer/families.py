@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.constraints import bijection
 from scarlet_sed.parameters import Parameter, tie_target
-from scarlet_sed.typing import Array
+from scarlet_sed.typing import Array, HostArray
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Gather(eqx.Module):
         whole: the rows are exactly the family's, in order, so that nothing has to be gathered.
     """
 
-    rows: Array
+    rows: Array | HostArray
     family: int = eqx.field(static=True)
     whole: bool = eqx.field(static=True, default=False)
 
@@ -141,7 +141,7 @@ def template_leaf(leaves: Mapping[str, Any], places: Mapping[str, Place], path: 
     target = tie_target(leaves, path)
     if target in places:
         place = places[target]
-        return Gather(np.int32(place.row), place.family)
+        return Gather(np.asarray(place.row, np.int32), place.family)
     return np.asarray(leaves[target])
 
 
@@ -150,19 +150,25 @@ def is_gather(node: Any) -> bool:
     return isinstance(node, Gather)
 
 
-def mark_whole(tree: T, families: Sequence[Family]) -> T:
-    """Mark the gathers that take a whole family in order."""
+def mark_whole(tree: T, families: Sequence[Family], members: int) -> T:
+    """Mark the gathers that take a whole family in order; what the padding takes does not matter.
+
+    Args:
+        tree: a stacked tree.
+        families: the families that its gathers refer to.
+        members: how many of the stacked rows are not padding.
+    """
 
     def mark(node: Any) -> Any:
         if not is_gather(node):
             return node
         count = families[node.family].valid.shape[0]
-        whole = node.rows.shape == (count,) and bool(np.all(np.asarray(node.rows) == np.arange(count)))
+        whole = node.rows.shape == (count,) and np.array_equal(np.asarray(node.rows)[:members], np.arange(members))
         return Gather(node.rows, node.family, whole)
 
     return jax.tree.map(mark, tree, is_leaf=is_gather)
 
 
-def materialize(tree: T, values: FamilyValues) -> T:
+def materialize(tree: Any, values: FamilyValues) -> Any:
     """The tree with every gather replaced by its values."""
     return jax.tree.map(lambda node: node(values) if is_gather(node) else node, tree, is_leaf=is_gather)

@@ -138,9 +138,8 @@ def _broadcast(left: Array, right: Array) -> tuple[Array, Array]:
 
 
 def _implementation(left: Array, right: Array, offsets: Array, *, wanted: Wanted, shape: tuple[int, ...]) -> Array:
-    options = {"wanted": wanted, "shape": shape}
     return lax.platform_dependent(
-        left, right, offsets, cpu=partial(_loop, **options), default=partial(_parallel, **options)
+        left, right, offsets, cpu=partial(_loop, wanted=wanted, shape=shape), default=partial(_parallel, wanted=wanted, shape=shape)
     )
 
 

@@ -14,28 +14,8 @@ from scarlet_sed.parameters import resolve
 
 # model pixels; steps of at most 4/3 keep the drawn area within a factor 1.8 of what is asked
 BUCKETS = (
-    12,
-    16,
-    20,
-    24,
-    32,
-    40,
-    48,
-    64,
-    80,
-    96,
-    128,
-    160,
-    192,
-    256,
-    320,
-    384,
-    512,
-    640,
-    768,
-    1024,
-    1536,
-    2048,
+    *(12, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256),
+    *(320, 384, 448, 512, 640, 768, 1024),
 )
 
 

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.curvature import curvature_diagonal
 from scarlet_sed.infer.families import FamilyValues
-from scarlet_sed.infer.laplace import laplace
+from scarlet_sed.infer.covariance import laplace
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
@@ -153,7 +153,8 @@ def maximize(
 
 def compilations() -> int:
     """How many programs the optimiser has compiled so far in this process."""
-    return sum(f._cache_size() for f in (_run_chunk, _prepare, curvature_diagonal, constrain))
+    programs: tuple[Any, ...] = (_run_chunk, _prepare, curvature_diagonal, constrain)
+    return sum(program._cache_size() for program in programs)
 
 
 def _scales(program: Program, unconstrained: FamilyValues, seed: int) -> FamilyValues:

@@ -43,8 +43,8 @@ def laplace(posterior: LogPosterior, values: FamilyValues) -> Laplace:
     program = posterior.program
     unconstrained = posterior.unconstrain(values)
     dense, order = _basis(posterior, unconstrained)
-    spread = [np.zeros(np.shape(v)) for v in values]
-    covariance = np.zeros((0, 0))
+    spread: list[HostArray] = [np.zeros(np.shape(v)) for v in values]
+    covariance: HostArray = np.zeros((0, 0))
     if order:
         matrix = np.asarray(gauss_newton(program, unconstrained, dense), np.float64)
         prior = np.asarray(prior_hessian(program, unconstrained, dense), np.float64)
