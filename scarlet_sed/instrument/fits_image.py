@@ -41,7 +41,9 @@ class FitsImage:
                 None if plane is None else int(plane),
             )
         if not Path(image.path).is_file():
-            raise FileFormatError(f"there is no file {image.path!r}", fix="check the path (file.fits[EXT] names an extension)")
+            raise FileFormatError(
+                f"there is no file {image.path!r}", fix="check the path (file.fits[EXT] names an extension)"
+            )
         return image
 
     def __str__(self) -> str:
@@ -74,13 +76,17 @@ class FitsImage:
                 # asarray would give a view of the memory map: copy, as the file is closed after this
                 return np.array(hdu.section[part], dtype=np.float64)
             except (OSError, TypeError, ValueError) as error:
-                raise FileFormatError(f"cannot read the pixels of {self} ({error})", fix="check that the file is complete") from error
+                raise FileFormatError(
+                    f"cannot read the pixels of {self} ({error})", fix="check that the file is complete"
+                ) from error
 
     def _planes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         stack = shape[:-2]
         count = int(np.prod(stack, dtype=int))
         if self.plane is None and count != 1:
-            raise FileFormatError(f"{self} is a stack of {count} images", fix=f"choose one: {self.path}[0,0] to [0,{count - 1}]")
+            raise FileFormatError(
+                f"{self} is a stack of {count} images", fix=f"choose one: {self.path}[0,0] to [0,{count - 1}]"
+            )
         plane = self.plane or 0
         if plane >= count:
             raise FileFormatError(f"{self} has only {count} images", fix=f"choose a plane from 0 to {count - 1}")
@@ -91,7 +97,9 @@ class FitsImage:
             candidates = list(hdus) if self.extension is None else [hdus[self.extension]]
         except (KeyError, IndexError) as error:
             names = ", ".join(f"{i} {hdu.name}".strip() for i, hdu in enumerate(hdus))
-            raise FileFormatError(f"{self.path!r} has no extension {self.extension!r}", fix=f"choose among {names}") from error
+            raise FileFormatError(
+                f"{self.path!r} has no extension {self.extension!r}", fix=f"choose among {names}"
+            ) from error
         for hdu in candidates:
             if hdu.is_image and len(hdu.shape) >= 2:
                 return hdu

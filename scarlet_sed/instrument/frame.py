@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scarlet_sed.instrument.observation import Observation
 
 MODEL_PSF_SIGMA = 0.7
-"""Dispersion of the model PSF in model pixels: at 0.7 its transfer at the Nyquist frequency is 9 %, so nothing aliases."""
+"""Dispersion of the model PSF in model pixels: its transfer at the Nyquist frequency is 9 %, so nothing aliases."""
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))
 _SHARPNESS = 0.8  # widest model PSF, over the sharpest PSF: beyond this the difference kernel sharpens instead of blurs
@@ -246,7 +246,8 @@ def _bounds(finest: PixelGrid, grids: list[PixelGrid], oversampling: int) -> tup
     for grid in grids:
         if grid is finest:
             continue
-        edge = grid.offsets(*grid.outline().T, finest.reference)
+        x, y = grid.outline().T
+        edge = grid.offsets(x, y, finest.reference)
         pixels = oversampling * (edge @ finest.matrix.T + start)
         first, last = np.floor(pixels.min(axis=0) + 1e-6), np.ceil(pixels.max(axis=0) - 1e-6)
         if np.any(last < low) or np.any(first > high):

@@ -94,7 +94,9 @@ class PixelGrid:
         sides = self.offsets(x + np.array([0.5, -0.5, 0, 0]), y + np.array([0, 0, 0.5, -0.5]), self.reference)
         inverse = np.stack([sides[0] - sides[1], sides[2] - sides[3]], axis=1)
         if not np.all(np.isfinite(inverse)) or np.linalg.det(inverse) == 0:
-            raise WCSError("the WCS has no sky position at the middle of the image", fix="check CRPIX, CRVAL and the CD matrix")
+            raise WCSError(
+                "the WCS has no sky position at the middle of the image", fix="check CRPIX, CRVAL and the CD matrix"
+            )
         return np.linalg.inv(inverse)
 
     @cached_property
@@ -154,7 +156,8 @@ class PixelGrid:
             return np.stack(skycoord_to_pixel(sky, self.wcs, origin=0, mode="all"), axis=-1)
         except NoConvergence as error:
             raise WCSError(
-                "the distortion of the WCS cannot be inverted there", fix="stay inside the image, or check the SIP terms"
+                "the distortion of the WCS cannot be inverted there",
+                fix="stay inside the image, or check the SIP terms",
             ) from error
 
     def window(self, rows: slice, columns: slice) -> "PixelGrid":
@@ -195,7 +198,10 @@ class PixelGrid:
 
 
 def to_tangent_plane(ra: Any, dec: Any, reference: Reference) -> HostArray:
-    """(..., 2) gnomonic offsets (east, north) in arcsec of sky positions in degrees (Calabretta & Greisen 2002, 5.1.3)."""
+    """(..., 2) gnomonic offsets (east, north) in arcsec of sky positions in degrees.
+
+    Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3.
+    """
     turn, dec = np.radians(np.asarray(ra) - reference[0]), np.radians(np.asarray(dec))
     sin0, cos0 = np.sin(np.radians(reference[1])), np.cos(np.radians(reference[1]))
     # 1 - cos(turn) is written with the half angle, or its digits cancel near the reference point
@@ -229,7 +235,8 @@ def _header_of(wcs: WCS, shape: tuple[int, int]) -> str:
         wcs = wcs.sub([1, 2])
     if not wcs.has_celestial or wcs.naxis != 2:
         raise WCSError(
-            f"the WCS has axes {list(wcs.wcs.ctype)}, not two celestial ones", fix="give a WCS with RA/Dec axes, or pixel_scale="
+            f"the WCS has axes {list(wcs.wcs.ctype)}, not two celestial ones",
+            fix="give a WCS with RA/Dec axes, or pixel_scale=",
         )
     if any(table is not None for table in (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
         raise WCSError(

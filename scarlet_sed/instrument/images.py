@@ -74,7 +74,9 @@ class BandFiles:
         if isinstance(spec, BandFiles):
             return spec
         if not isinstance(spec, Mapping):
-            raise ConfigError(f"a band is given as a {type(spec).__name__}", fix="give BandFiles(data=..., psf=..., sigma=...)")
+            raise ConfigError(
+                f"a band is given as a {type(spec).__name__}", fix="give BandFiles(data=..., psf=..., sigma=...)"
+            )
         known = [field.name for field in fields(BandFiles)]
         unknown = [key for key in spec if key not in known]
         if unknown:
@@ -112,7 +114,8 @@ class Window:
         bounds = []
         for middle, side, limit in ((y, sides[0], grid.shape[0]), (x, sides[1], grid.shape[1])):
             count = max(int(np.rint(side)), 1)
-            start = int(np.floor(middle - (count - 1) / 2 + 0.5)) if np.isfinite(middle) else limit
+            # the small bias settles ties, which are common, alike in every band whatever the rounding of its header
+            start = int(np.floor(middle - (count - 1) / 2 + 0.501)) if np.isfinite(middle) else limit
             bounds.append(slice(max(start, 0), min(start + count, limit)))
         if any(part.stop <= part.start for part in bounds):
             raise DataError(
@@ -172,7 +175,10 @@ def read_band(name: str, files: BandFiles, window: Window | None = None) -> Band
                 return np.full((rows.stop - rows.start, columns.stop - columns.start), float(file))
             other = FitsImage.parse(file)
             if other.header()[1] != shape:
-                raise ShapeError(f"{other} has shape {other.header()[1]}, and the data have {shape}", fix="give an image of the data's grid")
+                raise ShapeError(
+                    f"{other} has shape {other.header()[1]}, and the data have {shape}",
+                    fix="give an image of the data's grid",
+                )
             return other.read(rows, columns)
 
         data = image.read(rows, columns)
@@ -228,7 +234,9 @@ def _grid(image: FitsImage, header: fits.Header, shape: tuple[int, int], files: 
         wcs = WCS(header, fobj=hdus)
     if not wcs.has_celestial:
         if files.pixel_scale is None:
-            raise WCSError(f"{image} has no celestial WCS", fix="give pixel_scale (arcsec per pixel), or a file with a WCS")
+            raise WCSError(
+                f"{image} has no celestial WCS", fix="give pixel_scale (arcsec per pixel), or a file with a WCS"
+            )
         return PixelGrid(shape, pixel_scale=files.pixel_scale)
     return PixelGrid(shape, wcs, files.pixel_scale)
 

@@ -86,8 +86,9 @@ def check_resolved(psf: PSF, psf_sigma: float, jacobian: HostArray, band: str = 
     limit = psf_sigma * math.sqrt(8 * math.log(2))
     if width < _SHARPEST * limit:
         raise PSFError(
-            f"the PSF{f' of {band}' if band else ''} has a FWHM of {width:.2f} model pixels, sharper than the model PSF ({limit:.2f})",
-            fix=f"raise the frame's oversampling {math.ceil(limit / width * 1.2)} times, so that model pixels are smaller",
+            f"the PSF{f' of {band}' if band else ''} has a FWHM of {width:.2f} model pixels, "
+            f"sharper than the model PSF ({limit:.2f})",
+            fix=f"raise the frame's oversampling {math.ceil(limit / width * 1.2)} times: smaller model pixels",
         )
 
 
@@ -146,11 +147,11 @@ def _aligned(image: HostArray, step: HostArray, fy: HostArray, fx: HostArray) ->
     index = np.arange(image.shape[0]) - (image.shape[0] - 1) // 2
     rows = np.exp(-2j * np.pi * fy * (step[1, 1] * index))
     columns = np.exp(-2j * np.pi * fx[:, None] * (step[0, 0] * index))
-    return rows @ image @ columns.T
+    return np.asarray(rows @ image @ columns.T)
 
 
 def _rotated(image: HostArray, step: HostArray, size: int) -> np.ndarray:
-    """Transform of samples on any affine grid: interpolated onto a fine grid along the model's axes, and transformed."""
+    """Transform of samples on any affine grid: interpolated onto a fine grid along the model's axes first."""
     n = image.shape[0]
     padded = n + 2 * _MARGIN + 1 - n % 2
     fine = np.fft.fftshift(_zero_padded(image, padded, _UPSAMPLING))
@@ -169,7 +170,7 @@ def _rotated(image: HostArray, step: HostArray, size: int) -> np.ndarray:
     density *= (size / total) ** 2 / abs(np.linalg.det(step))
     full = np.fft.rfft2(np.fft.ifftshift(density))
     keep = np.fft.fftfreq(size, 1 / size).astype(int)
-    return full[keep][:, : size // 2 + 1]
+    return np.asarray(full[keep][:, : size // 2 + 1])
 
 
 def _zero_padded(image: HostArray, padded: int, factor: int) -> HostArray:

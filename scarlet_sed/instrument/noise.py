@@ -23,8 +23,10 @@ class Noise(eqx.Module):
 
     @abstractmethod
     def whiten(self, residual: Array, weights: Array) -> Array:
-        """(band, H, W) residual in units in which its Fisher information is one; linear in the residual, zero where
-        masked. Its square sum is chi-square for Gaussian models. Gauss-Newton uses it.
+        """(band, H', W') residual in units in which its Fisher information is one; linear in the residual.
+
+        Its square sum is chi-square for Gaussian models; Gauss-Newton uses it. (H', W') are those of the residual,
+        with masked pixels at zero, unless noise is correlated: then they are those of a padded canvas.
         """
 
     @abstractmethod
@@ -34,6 +36,10 @@ class Noise(eqx.Module):
     def chi2(self, residual: Array, weights: Array) -> Array:
         """(band,) square sum of the residual over its standard deviation."""
         return band_sum(jnp.square(self.whiten(residual, weights)))
+
+    def for_shape(self, shape: tuple[int, int, int]) -> "Noise":
+        """The noise model for images of this shape (band, H, W); most do not depend on it."""
+        return self
 
 
 @final

@@ -1,4 +1,4 @@
-"""An observation: images of one instrument grid in several bands, with everything needed to compare a model with them."""
+"""An observation: images of one instrument grid in several bands, with all that a comparison with a model needs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -9,11 +9,14 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.units import UnitBase
 from astropy.wcs import WCS
+from numpyro.distributions import Distribution
 
 from scarlet_sed.errors import DataError, ParameterError, PSFError, ShapeError
+from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.geometry import PixelGrid
 from scarlet_sed.instrument.images import BandFiles, Window, read_bands
 from scarlet_sed.instrument.noise import GaussianNoise, Noise
+from scarlet_sed.instrument.noise_estimate import estimate_noise
 from scarlet_sed.instrument.psf import PSF
 from scarlet_sed.instrument.validate import (
     clean_data,
@@ -40,8 +43,8 @@ class Observation(Parameterized):
         data: (band, H, W), or (H, W) for one band; a numpy masked array brings its mask.
         filters: a FilterSet, or names of filters.
         psfs: one PSF for each band, or one for all; arrays are taken as PSFs at the native scale, pixel included.
-        weights: inverse variances, zero where masked. Give exactly one of weights, sigma and variance; each is a number,
-            (band,), (H, W) or (band, H, W), in the unit of the data.
+        weights: inverse variances, zero where masked. Give exactly one of weights, sigma and variance; each is a
+            number, (band,), (H, W) or (band, H, W), in the unit of the data.
         sigma: standard deviations (a noise map).
         variance: variances.
         mask: True (or non-zero) where a pixel is excluded.
@@ -102,16 +105,16 @@ class Observation(Parameterized):
             raise ShapeError("grid= was given together with wcs= or pixel_scale=", fix="give only one of them")
         self.grid = PixelGrid(shape[1:], wcs, pixel_scale) if grid is None else grid
         if self.grid.shape != shape[1:]:
-            raise ShapeError(f"the data have shape {shape}, and the grid has {self.grid.shape}", fix="give the grid of these images")
+            raise ShapeError(
+                f"the data have shape {shape}, and the grid has {self.grid.shape}", fix="give the grid of these images"
+            )
         excluded = masked | mask_cube(mask, shape)
         factor = nanojansky_factors(unit, zero_point, bands, self.grid)
         inverse = inverse_variance(shape, excluded, factor, weights=weights, sigma=sigma, variance=variance)
         self.data = _finite(clean_data(images * factor, inverse, bands), "data")
         self.weights = _finite(inverse, "weights")
         self.psfs = _checked_psfs(psfs, bands)
-        self.noise = GaussianNoise() if noise is None else noise
-        if not isinstance(self.noise, Noise):
-            raise DataError(f"the noise model is a {type(noise).__name__}", fix="pass a Noise; a noise map goes to sigma=")
+        self.noise = _checked_noise(GaussianNoise() if noise is None else noise, shape)
         self.sky = _per_band(sky, (len(bands),), "sky")
         self.calibration = _per_band(calibration, (len(bands),), "calibration")
         self.shift = _per_band(shift, (len(bands), 2), "shift")
@@ -161,7 +164,8 @@ class Observation(Parameterized):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(band, height, width)."""
-        return self.data.shape
+        bands, height, width = self.data.shape
+        return bands, height, width
 
     @property
     def mask(self) -> Array:
@@ -186,7 +190,8 @@ class Observation(Parameterized):
         rows, columns = Window(center, size).slices(self.grid)
         data, weights = self.data[:, rows, columns], self.weights[:, rows, columns]
         clean_data(np.asarray(data), np.asarray(weights), self.bands)
-        return self._replaced(data=data, weights=weights, grid=self.grid.window(rows, columns))
+        noise = self.noise.for_shape((self.shape[0], data.shape[1], data.shape[2]))
+        return self._replaced(data=data, weights=weights, noise=noise, grid=self.grid.window(rows, columns))
 
     def with_mask(self, mask: Any) -> "Observation":
         """The same observation with further pixels excluded (True or non-zero)."""
@@ -199,13 +204,27 @@ class Observation(Parameterized):
 
         Masked pixels stay masked.
         """
-        new = self if noise is None else self._replaced(noise=noise)
+        new = self if noise is None else self._replaced(noise=_checked_noise(noise, self.shape))
         if weights is None and sigma is None:
             return new
         one = np.ones((self.shape[0], 1, 1))
         inverse = inverse_variance(self.shape, np.asarray(self.mask), one, weights=weights, sigma=sigma, variance=None)
         clean_data(np.asarray(self.data), inverse, self.bands)
         return new._replaced(weights=_finite(inverse, "weights"))
+
+    def with_correlated_noise(self, *, lags: int = 6, fill_steps: int | None = None) -> "Observation":
+        """The same observation with the correlation and level of the noise measured in its own blank sky.
+
+        Args:
+            lags: largest separation in pixels.
+            fill_steps: see `CorrelatedNoise`.
+
+        Raises:
+            DataError: if there is too little blank sky.
+        """
+        blank = estimate_noise(self.data, self.mask).blank
+        steps = {} if fill_steps is None else {"fill_steps": fill_steps}
+        return self.with_noise(CorrelatedNoise.estimate(self.data, blank, weights=self.weights, lags=lags, **steps))
 
     def _replaced(self, **fields: Any) -> "Observation":
         names = list(fields)
@@ -220,13 +239,21 @@ class Observation(Parameterized):
 
 def _finite(array: np.ndarray, what: str) -> Array:
     """As an array of the default floating type, which must hold its values."""
-    result = as_float(array)
+    with np.errstate(over="ignore", under="ignore"):
+        result = as_float(array)
     lost = (array > 0) & (np.asarray(result) == 0) if what == "weights" else False
     if not np.all(np.isfinite(result)) or np.any(lost):
         raise DataError(
-            f"the {what} in nJy do not fit into {result.dtype}", fix="check unit= and zero_point=, or enable 64-bit floats"
+            f"the {what} in nJy do not fit into {result.dtype}",
+            fix="check unit= and zero_point=, or enable 64-bit floats",
         )
     return result
+
+
+def _checked_noise(noise: Any, shape: tuple[int, int, int]) -> Noise:
+    if not isinstance(noise, Noise):
+        raise DataError(f"the noise model is a {type(noise).__name__}", fix="pass a Noise; a noise map goes to sigma=")
+    return noise.for_shape(shape)
 
 
 def _checked_psfs(psfs: Any, bands: Sequence[str]) -> tuple[PSF, ...]:
@@ -235,22 +262,27 @@ def _checked_psfs(psfs: Any, bands: Sequence[str]) -> tuple[PSF, ...]:
     if len(listed) != len(bands):
         raise PSFError(f"{len(listed)} PSFs for {len(bands)} bands", fix="give one PSF for each band, or one for all")
     if any(psf is None for psf in listed):
-        raise PSFError("a band has no PSF", fix="give a PSF for each band; PSF.gaussian or PSF.moffat make one from a FWHM")
+        raise PSFError(
+            "a band has no PSF", fix="give a PSF for each band; PSF.gaussian or PSF.moffat make one from a FWHM"
+        )
     return tuple(psf if isinstance(psf, PSF) else PSF(psf) for psf in listed)
 
 
 def _per_band(value: Any, shape: tuple[int, ...], what: str) -> Any:
-    """A number, prior or Parameter with one element for each band (and axis)."""
+    """A number, Quantity, prior or Parameter with one element for each band (and axis); its slot converts it."""
     if isinstance(value, Tied):
         return value
-    if hasattr(value, "log_prob"):
+    if isinstance(value, Distribution):
         value = Parameter(prior_median(value), value)
-    plain = value.value if isinstance(value, Parameter) else getattr(value, "value", value)
+    plain = value.value if isinstance(value, Parameter) else value
     try:
-        full = jnp.broadcast_to(as_float(plain), shape)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(f"{what} has shape {np.shape(plain)}", fix=f"give a number or an array of shape {shape}") from error
-    return Parameter(full, value.prior) if isinstance(value, Parameter) else full
+        if isinstance(value, Parameter):
+            return Parameter(jnp.broadcast_to(plain, shape), value.prior)
+        return np.broadcast_to(plain, shape, subok=True)
+    except ValueError as error:
+        raise ParameterError(
+            f"{what} has shape {np.shape(plain)}", fix=f"give a number or an array of shape {shape}"
+        ) from error
 
 
 def _checked_name(name: str) -> str:

@@ -39,6 +39,7 @@ class Operator(eqx.Module):
         lost_flux: (C,) largest fraction of a point's flux that the cut of the kernel's wings loses.
         canvas_shape: (Hf, Wf) of the periodic canvas; the frame is its top left corner.
         shape: (H, W) of the observation.
+        region: (h, w) top left part of the convolved canvas that is read.
         stride: (y, x) canvas pixels per observed pixel of a strided grid.
         flip: (y, x) whether a strided grid runs against the canvas.
     """
@@ -48,6 +49,7 @@ class Operator(eqx.Module):
     lost_flux: Array
     canvas_shape: tuple[int, int] = eqx.field(static=True)
     shape: tuple[int, int] = eqx.field(static=True)
+    region: tuple[int, int] = eqx.field(static=True)
     stride: tuple[int, int] = eqx.field(static=True)
     flip: tuple[bool, bool] = eqx.field(static=True)
 
@@ -68,8 +70,8 @@ class Operator(eqx.Module):
             spectrum = spectrum * _phase(shift[:, 1], jnp.fft.fftfreq(height))[:, :, None]
             spectrum = spectrum * _phase(shift[:, 0], jnp.fft.rfftfreq(width))[:, None, :]
         if self.gather is not None:
-            image = jnp.fft.irfft2(spectrum, s=self.canvas_shape)
-            values = self.gather(image.reshape(*image.shape[:-2], height * width))
+            image = jnp.fft.irfft2(spectrum, s=self.canvas_shape)[..., : self.region[0], : self.region[1]]
+            values = self.gather(image.reshape(*image.shape[:-2], self.region[0] * self.region[1]))
             return values.reshape(*values.shape[:-1], *self.shape)
         step_y, step_x = self.stride
         if step_y > 1:  # every step-th row needs only the folded spectrum: a smaller transform
@@ -109,15 +111,16 @@ def build_operator(
         wing_tolerance: flux fraction that the cut of a kernel's wings may lose.
         kernel_half_width: half width in model pixels to cut the kernels at instead (equal shapes for several fields).
         canvas_shape: a canvas to use instead of the smallest fast one.
-        taps: pixels along each axis that a resampled value is made of (even; 4 is faster, 6 more accurate).
+        taps: pixels along each axis that a resampled value is made of (even; 4 is faster, but errs by 1.6e-3 of a point's peak).
 
     Raises:
         PSFError: if a PSF is sharper than the model PSF.
-        ShapeError: if the pixel map is no map of at least 2 x 2 pixels, or the canvas asked for is too small.
+        ShapeError: if the pixel map is no map of at least 2 x 2 pixels or lies outside the frame, if `bands` does not
+            match `psfs`, or if the canvas asked for is too small.
     """
     pixel_map = np.asarray(pixel_map, dtype=np.float64)
-    _check_map(pixel_map, psfs)
     names = [""] * len(psfs) if bands is None else list(bands)
+    _check(pixel_map, psfs, names, taps)
     jacobian = local_jacobian(pixel_map)
     spectra = [difference_spectrum(p, psf_sigma, jacobian, n) for p, n in zip(psfs, names, strict=True)]
     plain = [real_kernel(spectrum) for spectrum in spectra]
@@ -128,25 +131,32 @@ def build_operator(
     inside = np.all((points > -half) & (points < reach), axis=1)
     regular = strided(pixel_map) if inside.all() else None
     margin = 1 if regular else taps // 2
-    used = points[inside] if inside.any() else np.zeros((1, 2))
-    low = np.floor(used.min(axis=0)).astype(int) - margin
-    high = np.ceil(used.max(axis=0)).astype(int) + margin
+    if not inside.any():
+        raise ShapeError(
+            "the observation lies outside the frame", fix="build the frame with Frame.covering(observations)"
+        )
+    low = np.floor(points[inside].min(axis=0)).astype(int) - margin
+    high = np.ceil(points[inside].max(axis=0)).astype(int) + margin
     stride = regular.stride if regular else (1, 1)
     halves, canvas = _layout(frame_shape, half, low, high, stride, canvas_shape)
-    whole, part = _split(regular)
+    extent = np.ptp(points[inside], axis=0)  # the same wherever the grid lies within a pixel
+    rows, columns = 8 * np.ceil((extent + 2 * margin + 2) / 8).astype(int)
+    region = (min(int(rows), canvas[0]), min(int(columns), canvas[1]))
+    first, part = _split(regular, low)
     area = abs(np.linalg.det(jacobian))
     kernels, lost = [], []
     for spectrum, kernel in zip(spectra, plain, strict=True):
         shaped = real_kernel(_shaped(spectrum, regular, part, taps))
-        kernels.append(area * on_canvas(shaped, halves, (-whole[0], -whole[1]), canvas))
+        kernels.append(area * on_canvas(shaped, halves, (-first[0], -first[1]), canvas))
         lost.append(outside_flux(kernel)[min(*halves, (kernel.shape[0] - 1) // 2)])
-    tables = None if regular else gather_tables(points[:, ::-1], canvas, inside, taps)
+    tables = None if regular else gather_tables((points - low)[:, ::-1], region, inside, taps)
     return Operator(
         kernel=jnp.asarray(np.stack(kernels), jnp.result_type(jnp.complex64, jnp.result_type(float))),
         gather=tables,
         lost_flux=jnp.asarray(np.array(lost), jnp.result_type(float)),
         canvas_shape=canvas,
         shape=(pixel_map.shape[0], pixel_map.shape[1]),
+        region=region,
         stride=stride,
         flip=regular.flip if regular else (False, False),
     )
@@ -181,7 +191,8 @@ def _layout(
         if wanted is not None:
             if wanted[axis] < length or wanted[axis] % stride[axis]:
                 raise ShapeError(
-                    f"a canvas of {wanted[axis]} pixels is too small for this frame and its PSFs, or no multiple of {stride[axis]}",
+                    f"a canvas of {wanted[axis]} pixels is too small for this frame and its PSFs, "
+                    f"or no multiple of {stride[axis]}",
                     fix=f"give at least {lengths[axis]}, or leave canvas_shape out",
                 )
             lengths[axis] = wanted[axis]
@@ -195,10 +206,10 @@ def _fast_len(n: int, multiple: int) -> int:
     return n
 
 
-def _split(regular: Strided | None) -> tuple[tuple[int, int], tuple[float, float]]:
-    """Whole and fractional canvas pixels of a strided grid's first point, (y, x)."""
+def _split(regular: Strided | None, low: HostArray) -> tuple[tuple[int, int], tuple[float, float]]:
+    """The frame pixel (y, x) that comes first in what is read, and the fraction left to a sub-pixel phase."""
     if regular is None:
-        return (0, 0), (0.0, 0.0)
+        return (int(low[0]), int(low[1])), (0.0, 0.0)
     whole = (round(regular.first[0]), round(regular.first[1]))
     return whole, (regular.first[0] - whole[0], regular.first[1] - whole[1])
 
@@ -213,10 +224,16 @@ def _shaped(spectrum: Spectrum, regular: Strided | None, part: tuple[float, floa
     return Spectrum(spectrum.values * factor, spectrum.size)
 
 
-def _check_map(pixel_map: HostArray, psfs: Sequence[PSF]) -> None:
+def _check(pixel_map: HostArray, psfs: Sequence[PSF], names: Sequence[str], taps: int) -> None:
     if len(psfs) == 0:
         raise PSFError("the observation has no PSF", fix="pass one PSF a band")
+    if len(names) != len(psfs):
+        raise ShapeError(f"there are {len(names)} bands and {len(psfs)} PSFs", fix="pass one PSF a band")
+    if taps < 2 or taps % 2:
+        raise ShapeError(f"the window has {taps} taps", fix="give an even number: 4 or 6")
     if pixel_map.ndim != 3 or pixel_map.shape[-1] != 2 or min(pixel_map.shape[:2]) < 2:
         raise ShapeError(f"a pixel map has shape {pixel_map.shape}, not (H, W, 2)", fix="pass at least 2 x 2 pixels")
     if not np.all(np.isfinite(pixel_map)):
         raise ShapeError("the pixel map is not finite", fix="check the WCS: some pixels have no sky position")
+    if not abs(np.linalg.det(local_jacobian(pixel_map))) > 0:
+        raise ShapeError("the pixels of the observation have no area", fix="check the WCS")

@@ -50,18 +50,23 @@ def per_pixel(value: Any, shape: Shape3, what: str) -> HostArray:
 
 
 def mask_cube(mask: Any, shape: Shape3) -> np.ndarray:
-    """(band, H, W) booleans, True where a pixel is excluded, of a mask of booleans or of numbers (non-zero excludes)."""
+    """(band, H, W) booleans, True where excluded, of a mask of booleans or of numbers (non-zero excludes)."""
     if mask is None:
         return np.zeros(shape, bool)
     array = np.asarray(mask)
     if array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
-        raise ShapeError(f"the mask has shape {array.shape} and type {array.dtype}", fix="give booleans of the data's shape, True = excluded")
+        raise ShapeError(
+            f"the mask has shape {array.shape} and type {array.dtype}",
+            fix="give booleans of the data's shape, True = excluded",
+        )
     if array.dtype.kind == "f" and np.any(np.isnan(array)):
         raise DataError("the mask holds NaN", fix="give booleans, True = excluded")
     try:
         return np.broadcast_to(array != 0, shape)
     except ValueError:
-        raise ShapeError(f"the mask has shape {array.shape}, and the data have {shape}", fix="give a mask of the data's shape") from None
+        raise ShapeError(
+            f"the mask has shape {array.shape}, and the data have {shape}", fix="give a mask of the data's shape"
+        ) from None
 
 
 def inverse_variance(
@@ -88,8 +93,9 @@ def inverse_variance(
     array = per_pixel(value, shape, name)
     bad = np.isnan(array) | ((array < 0) | np.isinf(array) if name == "weights" else array <= 0)
     if np.any(bad & ~mask):
+        wrong = "negative" if name == "weights" else "not positive"
         raise DataError(
-            f"{int(np.sum(bad & ~mask))} pixels have {name} that are NaN, infinite or {'negative' if name == 'weights' else 'not positive'}",
+            f"{int(np.sum(bad & ~mask))} pixels have {name} that are NaN, infinite or {wrong}",
             fix="mask them (mask=, True = excluded)" + ("; weight 0 also masks" if name == "weights" else ""),
         )
     clean = np.where(bad, 1.0, array)
@@ -112,7 +118,10 @@ def clean_data(data: HostArray, weights: HostArray, bands: Sequence[str]) -> Hos
                 fix="mask them: mask=~np.isfinite(data), or weight 0",
             )
         if not np.any(use):
-            raise DataError(f"band {band!r} has no usable pixel: all weights are zero", fix="check the weights and the mask, or drop the band")
+            raise DataError(
+                f"band {band!r} has no usable pixel: all weights are zero",
+                fix="check the weights and the mask, or drop the band",
+            )
     return np.where(used, data, 0.0)
 
 
@@ -128,7 +137,9 @@ def _for_each(value: Any, bands: Sequence[str], what: str) -> list[Any]:
     if value is None or isinstance(value, (str, u.UnitBase)) or np.ndim(value) == 0:
         return [value] * len(bands)
     if len(value) != len(bands):
-        raise UnitError(f"{len(value)} values of {what} for {len(bands)} bands", fix="give one for all, or one for each band")
+        raise UnitError(
+            f"{len(value)} values of {what} for {len(bands)} bands", fix="give one for all, or one for each band"
+        )
     return list(value)
 
 

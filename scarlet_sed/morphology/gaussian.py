@@ -1,6 +1,7 @@
 """Elliptical Gaussians."""
 
 import math
+from typing import final
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ from scarlet_sed.typing import Array, HostArray
 SIGMA_PER_HALF_LIGHT = 1 / math.sqrt(2 * math.log(2))
 
 
+@final
 class Gaussian(Morphology):
     """An elliptical Gaussian.
 

@@ -38,9 +38,7 @@ def gaussian_mixture(grid: Grid, amplitudes: Array, sigmas: Array, ellipticity: 
 
     seeing, variance = jnp.square(grid.psf_sigma), jnp.square(sigmas)
     area = stretch[0, 0] * stretch[1, 1] - stretch[0, 1] * stretch[1, 0]
-    determinant = (
-        jnp.square(seeing) + seeing * variance * jnp.sum(jnp.square(stretch)) + jnp.square(variance * area)
-    )
+    determinant = jnp.square(seeing) + seeing * variance * jnp.sum(jnp.square(stretch)) + jnp.square(variance * area)
     components = (
         amplitudes / (2 * np.pi * jnp.sqrt(determinant)),
         -0.5 * seeing / determinant,

@@ -1,5 +1,7 @@
 """Point sources."""
 
+from typing import final
+
 import jax.numpy as jnp
 
 from scarlet_sed.morphology.base import Grid, Morphology
@@ -7,6 +9,7 @@ from scarlet_sed.morphology.lattice import gaussians
 from scarlet_sed.typing import Array
 
 
+@final
 class Point(Morphology):
     """A star, a quasar: all the light at the source's position."""
 

@@ -67,7 +67,9 @@ def circularised(semi_major: ArrayLike, axis_ratio: ArrayLike) -> Array:
 def shape_matrix(ellipticity: Array) -> Array:
     """(2, 2) matrix of unit determinant, in the basis (east, north), that takes the unit circle to the ellipse."""
     e1, e2 = ellipticity[0], ellipticity[1]
-    return jnp.stack([jnp.stack([1 - e1, e2]), jnp.stack([e2, 1 + e1])]) / jnp.sqrt(1 - jnp.sum(jnp.square(ellipticity)))
+    return jnp.stack([jnp.stack([1 - e1, e2]), jnp.stack([e2, 1 + e1])]) / jnp.sqrt(
+        1 - jnp.sum(jnp.square(ellipticity))
+    )
 
 
 def circle_holding(growth: Callable[[HostArray], HostArray], fraction: float, ellipticity: HostArray) -> float:

@@ -1,0 +1,1 @@
+"""Filters, band averages, units."""

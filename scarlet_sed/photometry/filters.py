@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -60,11 +61,12 @@ def _candidates(name: str) -> tuple[str, ...]:
 
 
 def canonical_name(name: str) -> str:
-    """The astro-sedpy name that a band's name means (`F115W` -> `jwst_f115w`), or the name itself where it means none."""
+    """The astro-sedpy name that a name means (`F115W` -> `jwst_f115w`), or the name itself where it means none."""
     found = _candidates(name)
     return found[0] if len(found) == 1 else name
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class Filter:
     """A transmission curve (of photons, as detectors count them).
@@ -145,7 +147,8 @@ def _read_curve(path: Path) -> tuple[HostArray, HostArray]:
         table = np.loadtxt(path, usecols=(0, 1), ndmin=2, comments="#")
     except (ValueError, OSError) as error:
         raise FilterError(
-            f"cannot read the filter file {str(path)!r} ({error})", fix="give two columns of numbers, # for comments"
+            f"cannot read the filter file {str(path)!r} ({error})",
+            fix="give two columns of numbers, # for comments",
         ) from error
     table = table[np.argsort(table[:, 0], kind="stable")]
     table = table[np.append(np.diff(table[:, 0]) > 0, True)]
@@ -173,6 +176,7 @@ def _curve_problem(wavelength: HostArray, transmission: HostArray) -> str:
 FilterLike = str | Filter
 
 
+@final
 class FilterSet(eqx.Module):
     """Filters in a fixed order, ready for traced code.
 

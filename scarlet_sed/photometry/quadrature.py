@@ -24,12 +24,10 @@ class Measure(NamedTuple):
 
     @staticmethod
     def of_curve(wavelength: HostArray, transmission: HostArray) -> "Measure":
-        """From a curve that is linear between its points: 3 Gauss-Legendre points a piece of at most half a fine step."""
-        pieces = np.maximum(np.ceil(np.diff(np.log(wavelength)) / (0.5 * LOG_STEP)).astype(int), 1)
-        edges = np.concatenate(
-            [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(wavelength, wavelength[1:], pieces, strict=False)]
-            + [wavelength[-1:]]
-        )
+        """From a curve linear between its points: 3 Gauss-Legendre points between neighbours of curve and fine grid."""
+        cells = np.log(wavelength[[0, -1]]) / LOG_STEP
+        lines = np.exp(np.arange(np.ceil(cells[0]), np.floor(cells[1]) + 1) * LOG_STEP)
+        edges = np.union1d(wavelength, lines)
         nodes, weights = np.polynomial.legendre.leggauss(3)
         half = 0.5 * np.diff(edges)[:, None]
         points = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * nodes).ravel()

@@ -1,6 +1,7 @@
 """Units of images and fluxes. Everything inside the package is in nJy (AB, f_nu) and nJy per pixel."""
 
 import math
+import warnings
 
 import astropy.units as u
 import numpy as np
@@ -12,6 +13,7 @@ NJY_AT_AB_ZERO = float(u.AB.to(u.nJy))
 """Flux density in nJy of a source of AB magnitude zero (Oke & Gunn 1983)."""
 
 _KNOWN = "'nJy', 'uJy', 'Jy', 'MJy/sr', or 'counts' with an AB zero point"
+_SPELLINGS = {"jy": "Jy", "njy": "nJy", "ujy": "uJy", "mjy/sr": "MJy/sr", "dn": "DN", "dn/s": "DN/s"}
 _COUNT_LIKE = (u.ct, u.electron, u.adu, u.DN, u.photon)
 
 
@@ -24,9 +26,12 @@ def parse_unit(unit: str | u.UnitBase) -> u.UnitBase:
     if isinstance(unit, u.UnitBase):
         return unit
     text = unit.strip()
-    for candidate in (text, text.lower(), text.lower().replace("counts", "count").replace("electrons", "electron")):
+    lower = text.lower().replace("counts", "count").replace("electrons", "electron")
+    for candidate in (text, _SPELLINGS.get(lower, lower)):
         try:
-            return u.Unit(candidate)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", u.UnitsWarning)  # about a/b/c, which astropy reads as all others do
+                return u.Unit(candidate)
         except ValueError:
             continue
     raise UnitError(f"unknown unit {unit!r}", fix=f"use {_KNOWN}")
@@ -55,7 +60,9 @@ def njy_per_unit(
     per_pixel = parsed * u.pix if u.pix in parsed.bases and parsed.powers[parsed.bases.index(u.pix)] == -1 else parsed
     if is_counts(per_pixel):
         if zero_point is None:
-            raise UnitError(f"{unit} needs a zero point to become nJy", fix="give zero_point= (AB magnitude of one count)")
+            raise UnitError(
+                f"{unit} needs a zero point to become nJy", fix="give zero_point= (AB magnitude of one count)"
+            )
         return NJY_AT_AB_ZERO * 10 ** (-0.4 * zero_point)
     if zero_point is not None:
         raise UnitError(f"{unit} is already a flux unit, and a zero point was given too", fix="give only one of them")

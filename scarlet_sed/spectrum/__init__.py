@@ -1,0 +1,1 @@
+"""Spectra: one parameterisation a file."""

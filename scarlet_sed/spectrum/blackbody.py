@@ -1,5 +1,7 @@
 """A black body: a star without lines."""
 
+from typing import final
+
 import equinox as eqx
 import jax.numpy as jnp
 from astropy import constants
@@ -14,6 +16,7 @@ SECOND_RADIATION = float((constants.h * constants.c / constants.k_B).to_value("A
 """c_2 = h c / k in Angstrom Kelvin (CODATA 2018)."""
 
 
+@final
 class BlackBody(Spectrum):
     """Planck's spectrum of a temperature, seen at a redshift, scaled to a flux.
 

@@ -1,7 +1,7 @@
 """A free flux in every band: no physics, no redshift, and the only spectrum for bands without known curves."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, final
 
 import equinox as eqx
 import numpy as np
@@ -13,6 +13,7 @@ from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.typing import Array
 
 
+@final
 class FreeSpectrum(Spectrum):
     """A flux per band.
 
@@ -26,8 +27,8 @@ class FreeSpectrum(Spectrum):
         ShapeError: if there is neither one flux nor one a band.
     """
 
-    flux: Array = parameter(unit="nJy", doc="flux in each band")
     bands: tuple[str, ...] = eqx.field(static=True)
+    flux: Array = parameter(unit="nJy", doc="flux in each band")
 
     def __init__(self, flux: Any, bands: "str | Iterable[str] | FilterSet") -> None:
         self.bands = FilterSet.generic(bands.names if isinstance(bands, FilterSet) else bands).names

@@ -1,5 +1,7 @@
 """A power law in wavelength: an ultraviolet slope, a quasar's continuum."""
 
+from typing import final
+
 import equinox as eqx
 import jax.numpy as jnp
 
@@ -10,6 +12,7 @@ from scarlet_sed.spectrum.numerics import bounded_exp, checked_reference
 from scarlet_sed.typing import Array
 
 
+@final
 class PowerLaw(Spectrum):
     """f_lambda ~ lambda^slope, so f_nu ~ lambda^(slope + 2): a slope of -2 is flat in f_nu.
 

@@ -1,11 +1,12 @@
 """A non-negative mix of spectra that the user gives: galaxy templates, stellar libraries, lines."""
 
-from typing import Any
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from scarlet_sed.errors import DomainError, ParameterError, ShapeError
 from scarlet_sed.parameters import Parameter, as_float, as_leaf, parameter
@@ -15,6 +16,7 @@ from scarlet_sed.spectrum.numerics import checked_reference
 from scarlet_sed.typing import Array, HostArray
 
 
+@final
 class Templates(Spectrum):
     """The sum of weights times rest-frame templates, seen at a redshift.
 
@@ -35,10 +37,10 @@ class Templates(Spectrum):
             the reference wavelength.
     """
 
-    weights: Array = parameter(unit="nJy", doc="flux density that each template adds at the reference wavelength")
     coefficients: Array
     first: int = eqx.field(static=True)
     reference_wavelength: float = eqx.field(static=True)
+    weights: Array = parameter(unit="nJy", doc="flux density that each template adds at the reference wavelength")
 
     def __init__(self, wavelength: Any, templates: Any, weights: Any, reference_wavelength: float = 5500.0) -> None:
         nodes, curves = _checked(wavelength, templates)
@@ -81,7 +83,7 @@ class Templates(Spectrum):
         low, high = self.redshift_range(filters)
         if not low <= redshift <= high:
             raise DomainError(
-                f"at redshift {redshift:g} a filter of {', '.join(filters.names)} lies beyond the templates' wavelengths",
+                f"at redshift {redshift:g} a filter of {', '.join(filters.names)} lies beyond the templates",
                 fix=f"give templates of wider range (zeros count), or stay within redshift {low:.3f} and {high:.3f}",
             )
 
@@ -98,7 +100,8 @@ def _checked(wavelength: Any, templates: Any) -> tuple[HostArray, HostArray]:
     nodes, curves = np.asarray(wavelength, np.float64), np.atleast_2d(np.asarray(templates, np.float64))
     if nodes.ndim != 1 or nodes.size < 2 or curves.ndim != 2 or curves.shape[1] != nodes.size:
         raise ShapeError(
-            f"templates of shape {curves.shape} on wavelengths of shape {nodes.shape}", fix="give (template, n) and (n,)"
+            f"templates of shape {curves.shape} on wavelengths of shape {nodes.shape}",
+            fix="give (template, n) and (n,)",
         )
     if not np.all(np.isfinite(nodes)) or nodes[0] <= 0 or np.any(np.diff(nodes) <= 0):
         raise ParameterError("the templates' wavelengths are not positive and increasing", fix="sort them, in Angstrom")
@@ -116,7 +119,7 @@ def _on_fine_grid(wavelength: HostArray, curves: HostArray) -> tuple[int, HostAr
     slope = np.diff(curves, axis=1) / np.diff(wavelength)
     left = wavelength[:-1]
 
-    def piece(at: HostArray, k: HostArray) -> HostArray:
+    def piece(at: HostArray, k: NDArray[np.integer]) -> HostArray:
         step = at - left[k]
         return step * (curves[:, k] * (left[k] + step / 2) + slope[:, k] * step * (left[k] / 2 + step / 3))
 
@@ -144,4 +147,4 @@ def _blend(mix: Array, t: Array) -> Array:
     """Cubic B-spline of the coefficients at the positions i + 1 + t, for i = 0 ... n - 4."""
     count = mix.shape[0] - 3
     weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-    return sum(weight * mix[k : k + count] for k, weight in enumerate(weights)) / 6
+    return jnp.sum(jnp.stack([w * mix[k : k + count] for k, w in enumerate(weights)]), axis=0) / 6

@@ -1,0 +1,1 @@
+"""Configuration, FITS files, catalogues, and writing results."""

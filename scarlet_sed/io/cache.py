@@ -1,0 +1,40 @@
+"""The persistent cache of compiled programs, which the command line switches on (a library must not)."""
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+
+def compilation_cache_folder() -> Path:
+    """The user's cache folder for compiled programs, by the custom of the platform."""
+    if "XDG_CACHE_HOME" in os.environ:
+        base = Path(os.environ["XDG_CACHE_HOME"])
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path.home() / ".cache"
+    return base / "scarlet_sed" / "jax"
+
+
+def use_compilation_cache(folder: Path | None = None) -> Path | None:
+    """Keep compiled programs between runs of this process and later ones.
+
+    Args:
+        folder: the user's cache folder by default.
+
+    Returns:
+        the folder in use, or None where it cannot be written (then programs are compiled anew).
+    """
+    try:
+        folder = folder or compilation_cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except (OSError, RuntimeError):  # no home, or a read-only one
+        return None
+    if not writable:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    return folder

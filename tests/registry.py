@@ -1,0 +1,143 @@
+"""Every morphology and spectrum, once: the laws of their interfaces run over these lists.
+
+To add one, add a line: its name, how to make an instance with priors on the parameters that are usually free, and edge
+cases (values by path) at which it must stay finite.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from scarlet_sed.constraints import EllipticityPrior
+from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.gaussian import Gaussian
+from scarlet_sed.morphology.pixels import Pixels
+from scarlet_sed.morphology.point import Point
+from scarlet_sed.morphology.sersic import Exponential, Sersic
+from scarlet_sed.morphology.starlet import Starlet
+from scarlet_sed.parameters import Parameter
+from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.spectrum.blackbody import BlackBody
+from scarlet_sed.spectrum.free import FreeSpectrum
+from scarlet_sed.spectrum.powerlaw import PowerLaw
+from scarlet_sed.spectrum.templates import Templates
+
+BANDS = ("acs_f606w", "F090W", "F115W", "F200W", "F444W")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the registry.
+
+    Args:
+        make: makes the instance (in the floating type that is enabled).
+        edges: values by path at which value and gradient must be finite.
+        step: relative step of finite differences; small where only low derivatives are continuous.
+    """
+
+    make: Callable[[], Any]
+    edges: tuple[Mapping[str, Any], ...] = ()
+    step: float = 1e-4
+
+
+def radius() -> dist.Distribution:
+    return dist.LogNormal(jnp.log(0.1), 0.5)
+
+
+def shape() -> Parameter:
+    return Parameter((0.2, -0.1), EllipticityPrior())
+
+
+def blob() -> np.ndarray:
+    y, x = np.mgrid[-4:5, -5:6]
+    return np.exp(-(x**2 + 0.6 * y**2 + 0.5 * x * y) / 8.0) + 0.01
+
+
+def flux() -> Parameter:
+    return Parameter(20.0, dist.LogNormal(3.0, 1.0))
+
+
+ROUND_AND_THIN = ({"ellipticity": (0.0, 0.0)}, {"ellipticity": (0.97, 0.0)}, {"ellipticity": (-0.6, 0.77)})
+SIZES = ({"radius": 1e-4}, {"radius": 30.0})
+
+MORPHOLOGIES: dict[str, Case] = {
+    "point": Case(Point),
+    "gaussian": Case(lambda: Gaussian(radius(), shape()), (*ROUND_AND_THIN, *SIZES)),
+    "exponential": Case(lambda: Exponential(radius(), shape()), (*ROUND_AND_THIN, *SIZES)),
+    "sersic": Case(
+        lambda: Sersic(radius(), dist.Uniform(0.3, 8.0), shape()),
+        (*ROUND_AND_THIN, *SIZES, {"index": 0.3}, {"index": 8.0}, {"index": 0.5}, {"index": 1.0}, {"index": 4.0}),
+        step=2e-5,
+    ),
+    "pixels": Case(lambda: Pixels.from_image(blob(), 0.03), ({"image": np.eye(9, 11) / 9},)),
+    "starlet": Case(lambda: Starlet.from_image(blob(), 0.03)),
+}
+
+
+def template_grid() -> tuple[np.ndarray, np.ndarray]:
+    wavelength = np.geomspace(300.0, 80000.0, 4000)
+    lines = sum(np.exp(-0.5 * ((wavelength / at - 1) / 1e-3) ** 2) for at in (1216.0, 3728.0, 5008.0, 6564.0))
+    young = np.where(wavelength < 912.0, 0.0, (wavelength / 5500.0) ** -2.0) + 5.0 * lines
+    old = np.where(wavelength < 4000.0, 0.2, 1.0) * (wavelength / 5500.0) ** 0.3
+    return wavelength, np.stack([young, old])
+
+
+SPECTRA: dict[str, Case] = {
+    "free": Case(
+        lambda: FreeSpectrum(Parameter([1.0, -2.0, 3.0, 4.0, 5.0], constraints.real), BANDS), ({"flux": np.zeros(5)},)
+    ),
+    "black body": Case(
+        lambda: BlackBody(dist.LogUniform(1e3, 5e4), flux()),
+        ({"flux": 0.0}, {"temperature": 100.0}, {"temperature": 1e6}, {"temperature": 10.0}),
+    ),
+    "power law": Case(
+        lambda: PowerLaw(flux(), dist.Normal(-2.0, 1.0)), ({"flux": 0.0}, {"slope": -50.0}, {"slope": 50.0})
+    ),
+    "templates": Case(
+        lambda: Templates(*template_grid(), Parameter([1.0, 2.0], dist.HalfNormal(10.0))),
+        ({"weights": (0.0, 0.0)},),
+        step=1e-6,
+    ),
+}
+
+
+def grid(size: int = 20, pixel_scale: float = 0.04, centre: tuple[float, float] = (0.3, -0.2)) -> Grid:
+    """A rotated grid of `size` by `size + 3` pixels; a source sits at `centre` from its middle pixel."""
+    angle = np.deg2rad(25.0)
+    turn = np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / pixel_scale
+    return Grid(
+        x=_float(np.arange(size + 3) - (size + 3) // 2 - centre[0]),
+        y=_float(np.arange(size) - size // 2 - centre[1]),
+        matrix=_float(turn),
+        psf_sigma=_float(0.7),
+    )
+
+
+def filters() -> FilterSet:
+    """The filters of `BANDS`, in the floating type that is enabled."""
+    return _filters(bool(jax.config.jax_enable_x64))
+
+
+@cache
+def _filters(_: bool) -> FilterSet:
+    with jax.ensure_compile_time_eval():
+        return FilterSet.load(BANDS)
+
+
+def _float(value: Any) -> jax.Array:
+    return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+@eqx.filter_jit
+def evaluate(thing: Morphology | Spectrum) -> jax.Array:
+    """What the thing is for, at a usual place: an image, or band fluxes at redshift 1.3."""
+    return thing(grid()) if isinstance(thing, Morphology) else thing(filters(), 1.3)

@@ -1,0 +1,116 @@
+"""Detection against simulated blends with known truth."""
+
+import galsim
+import numpy as np
+import pytest
+
+from scarlet_sed.errors import DataError, ShapeError, SourceError
+from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.start.detect import detect
+from scarlet_sed.start.detections import Detections
+from scarlet_sed.start.initialize import initial_scene
+from tests.start.blends import FWHM, SCALE, Drawn, flux_for, matched, observe
+
+
+def test_a_field_of_points_is_found_and_nothing_else():
+    rng = np.random.default_rng(5)
+    spots = [(-36, -36), (-36, 0), (-36, 36), (0, -36), (0, 0), (0, 36), (36, -36), (36, 0), (36, 36)]
+    flux = flux_for(9.0)
+    sources = [Drawn(x + rng.uniform(-0.5, 0.5), y + rng.uniform(-0.5, 0.5), (flux, flux)) for x, y in spots]
+    found = detect(observe(sources))
+    assert matched(found, sources).count(-1) == 0
+    assert len(found) <= len(sources) + 1  # one noise peak above five sigma in 10,000 pixels would be bad luck
+
+
+def test_blank_sky_gives_nothing_whatever_the_noise_map_says():
+    assert len(detect(observe([], noise_factor=3.0))) == 0
+    assert len(detect(observe([], noise_factor=0.3, seed=2))) == 0
+
+
+@pytest.mark.parametrize("separation", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_close_pairs_are_told_apart(separation, ratio):
+    """At signal-to-noise 60, pairs of points down to 1.5 FWHM, in most of the places on the pixel grid."""
+    apart = separation * FWHM / SCALE
+    found_both = 0
+    for trial in range(6):
+        rng = np.random.default_rng(trial)
+        angle, x, y = rng.uniform(0, 2 * np.pi), *rng.uniform(-0.5, 0.5, 2)
+        bright = flux_for(60.0)
+        pair = [
+            Drawn(x, y, (bright, bright)),
+            Drawn(x + apart * np.cos(angle), y + apart * np.sin(angle), (ratio * bright, ratio * bright)),
+        ]
+        found = detect(observe(pair, seed=trial, size=81))
+        found_both += matched(found, pair, size=81).count(-1) == 0
+        assert len(found) <= 2
+    assert found_both >= (6 if separation >= 2 else 5)
+
+
+def test_a_bright_spiral_is_not_shredded_and_a_neighbour_in_its_light_is_found():
+    galaxy = galsim.Sersic(n=1.0, half_light_radius=0.5).shear(q=0.6, beta=40 * galsim.degrees)
+    total = 3e4
+    knots = [(9, 4), (-8, -5), (5, -9), (-3, 10)]
+    sources = [Drawn(0, 0, (total, total), galaxy)]
+    sources += [Drawn(x, y, (0.003 * total, 0.003 * total), galsim.Gaussian(half_light_radius=0.08)) for x, y in knots]
+    neighbour = Drawn(-18.0, 24.0, (250.0, 250.0))
+    found = detect(observe([*sources, neighbour]))
+    assert matched(found, [sources[0], neighbour]).count(-1) == 0
+    assert len(found) <= 3
+
+
+def test_shapes_sizes_and_directions_on_the_sky():
+    """An ellipse at a position angle of 30 degrees east of north; without a WCS east is to the left."""
+    angle = 30.0
+    profile = galsim.Gaussian(half_light_radius=0.3).shear(q=0.5, beta=(90 + angle) * galsim.degrees)
+    found = detect(observe([Drawn(4.0, -3.0, (4000.0, 4000.0), profile)]))
+    assert len(found) == 1
+    g = (1 - 0.5) / (1 + 0.5)
+    expected = g * np.array([np.cos(np.deg2rad(2 * angle)), np.sin(np.deg2rad(2 * angle))])
+    np.testing.assert_allclose(found.ellipticity[0], expected, atol=0.04)
+    np.testing.assert_allclose(found.position[0], [-4.0 * SCALE, -3.0 * SCALE], atol=0.3 * SCALE)
+    assert found.radius[0] == pytest.approx(0.3, rel=0.15)
+
+
+def test_two_grids_add_up():
+    """A source too faint for either grid alone is found in both together."""
+    flux = flux_for(4.3, bands=1)
+    source = [Drawn(3.0, 2.0, (flux,))]
+    fine = observe(source, bands=("F150W",), seed=3)
+    coarse_flux = flux_for(4.6, bands=1, fwhm=0.14, scale=0.06)
+    coarse = observe(
+        [Drawn(3.0, 2.0, (coarse_flux,))], size=51, bands=("F277W",), scale=0.06, fwhm=0.14, seed=4, name="lw"
+    )
+    found = detect([fine, coarse])
+    assert matched(found, source, radius=2.5)[0] >= 0
+
+
+def test_a_hot_pixel_is_no_source():
+    observation = observe([])
+    data = np.array(observation.data)
+    data[0, 40, 60] = 80.0
+    spoiled = observation._replaced(data=data)
+    found = detect(spoiled)
+    assert len(found) == 0
+    assert found.outliers["sw"][0, 40, 60] and not found.outliers["sw"][1].any()
+
+
+def test_the_table_has_units_and_selection_keeps_territories():
+    sources = [Drawn(-20, 0, (400.0, 400.0)), Drawn(20, 0, (200.0, 200.0))]
+    found = detect(observe(sources))
+    table = found.to_table()
+    assert str(table["east"].unit) == "arcsec" and str(table["flux"].unit) == "nJy" and "ra" not in table.colnames
+    second = found.select([1])
+    assert len(second) == 1 and set(np.unique(second.labels)) == {0, 1}
+    assert second.x[0] == found.x[1]
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(DataError, match="observations are expected"):
+        detect([])
+    observation = observe([])
+    frame = Frame.covering(observation)
+    with pytest.raises(SourceError, match="nothing was detected"):
+        initial_scene(observation, frame, detect(observation, frame))
+    with pytest.raises(ShapeError, match="positions of shape"):
+        Detections.from_catalog(frame, np.zeros(3))

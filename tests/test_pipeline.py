@@ -1,0 +1,134 @@
+"""From files to results, on a small drawn field."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import QTable
+
+from scarlet_sed import demo_scene, pipeline
+from scarlet_sed.errors import ConfigError, DataError, ScarletSEDError
+from scarlet_sed.io.config import MODELS
+from scarlet_sed.io.scene_file import load_scene
+from scarlet_sed.start.models import MODELS as KNOWN_MODELS
+
+pytest.importorskip("galsim")
+
+BANDS = (demo_scene.BANDS[2], demo_scene.BANDS[5])
+
+
+def things(seed):
+    part = demo_scene.Part
+    galaxy = part((120.0, 200.0), 0.12, 1.0, 0.6, 40.0)
+    return [
+        demo_scene.Thing("galaxy", "sersic", (0.35, 0.2), (galaxy,)),
+        demo_scene.Thing("star", "star", (-0.3, -0.25), (part((80.0, 40.0), 0.0, 0.0),)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A field of 2.4 arcsec in two bands on two grids, with a configuration."""
+    folder = tmp_path_factory.mktemp("field")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo_scene, "FIELD", 2.4)
+        patch.setattr(demo_scene, "BANDS", BANDS)
+        patch.setattr(demo_scene, "make_things", things)
+        demo_scene.write_demo(folder, seed=3)
+    return folder
+
+
+def configured(files, text, name):
+    original = (files / "config.toml").read_text()
+    path = files / name
+    path.write_text(original.replace('[model]\ndefault = "auto"\n', text))
+    return path
+
+
+@pytest.fixture(scope="module")
+def outcome(files, tmp_path_factory):
+    text = '[model]\ndefault = "sersic"\n[model.sources]\ns01 = "point"\n[fit]\nsteps = 200\n'
+    return pipeline.run_fit(configured(files, text, "fit.toml"), tmp_path_factory.mktemp("out"), progress=False)
+
+
+def test_every_file_is_there(outcome):
+    names = {path.name for path in outcome.folder.iterdir()}
+    assert names == {"catalog.fits", "catalog.ecsv", "metrics.json", "report.html", "scene"}
+
+
+def test_the_truth_is_found(outcome):
+    assert outcome.truth is not None and outcome.truth.found == 2 and not outcome.truth.extra
+    assert np.abs(outcome.truth.ratio - 1).max() < 0.1
+    assert np.nanmax(outcome.truth.separation) < 0.02
+    assert np.nanmedian(np.abs(outcome.truth.pull)) < 4
+
+
+def test_the_metrics_tell_chi_square_against_both_noises(outcome):
+    content = json.loads((outcome.folder / "metrics.json").read_text())
+    assert content["sources"] == 2 and content["seed"] == 3
+    for band in ("F200W", "F444W"):
+        (found,) = [each[band] for each in content["bands"].values() if band in each]
+        assert 0.9 < found["chi2_given"] < 1.15 and 0.9 < found["chi2_estimated"] < 1.15
+    assert content["timings_s"]["total"] > content["timings_s"]["fit"] > 0
+    assert content["peak_memory_mb"] > 100 and content["versions"]["jax"] != "unknown"
+
+
+def test_the_report_stands_alone(outcome):
+    page = (outcome.folder / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 + 2
+    assert "http://" not in page and "https://" not in page and "<script" not in page and "{{" not in page
+    for text in ("s01", "s02", "Truth beside result", outcome.fit.status.advice, "Configuration", "point"):
+        assert text in page
+
+
+def test_catalogue_and_scene_can_be_read_again(outcome):
+    table = QTable.read(outcome.folder / "catalog.fits")
+    assert list(table["name"]) == ["s01", "s02"] and (table["flux_error_F200W"].value > 0).all()
+    scene = load_scene(outcome.folder / "scene")
+    assert list(scene.sources) == ["s01", "s02"]
+
+
+def test_a_listed_catalogue_takes_the_place_of_detection(files):
+    from scarlet_sed.instrument.frame import Frame
+    from scarlet_sed.io.config import read_config
+    from scarlet_sed.io.inputs import read_observations
+    from scarlet_sed.pipeline.listed import catalog_models, from_catalog
+
+    QTable({"X": [20.0, 50.0], "Y": [30.0, 52.5], "kind": ["point", ""]}).write(files / "list.ecsv", overwrite=True)
+    text = '[catalog]\npath = "list.ecsv"\ncolumns = { x = "X", y = "Y", model = "kind" }\n'
+    config = read_config(configured(files, text, "listed.toml"))
+    observations = read_observations(config)
+    frame = Frame.covering(observations)
+    sources = from_catalog(config.catalog, observations, frame)
+    pixels = observations[0].grid.pixels(sources.position, frame.tangent_point)
+    np.testing.assert_allclose(pixels, [[20.0, 30.0], [50.0, 52.5]], atol=1e-4)
+    assert catalog_models(config.catalog, sources) == {"s01": "point"}
+
+    QTable({"a": [1.0]}).write(files / "list.ecsv", overwrite=True)
+    with pytest.raises(ConfigError, match="no positions"):
+        from_catalog(config.catalog, observations, frame)
+
+
+def test_check_reads_everything_and_fits_nothing(files, tmp_path):
+    text = pipeline.run_check(files / "config.toml", tmp_path)
+    assert "F200W" in text and "80 x 80" in text
+    assert (tmp_path / "check.html").read_text().count("data:image/png") == 2
+    assert pipeline.run_check(files / "config.toml") == text
+
+
+def test_bad_files_are_typed_errors_that_name_the_band(files, tmp_path):
+    with fits.open(files / "F200W_image.fits") as hdus:
+        hdus[0].data[3, 3] = np.nan
+        hdus.writeto(files / "nan.fits", overwrite=True)
+    path = files / "bad.toml"
+    path.write_text((files / "config.toml").read_text().replace("F200W_image", "nan"))
+    with pytest.raises(DataError, match="F200W"):
+        pipeline.run_check(path)
+    path.write_text((files / "config.toml").read_text().replace('image = "F200W_image', 'image = "F444W_image'))
+    with pytest.raises(ScarletSEDError, match="F200W"):
+        pipeline.run_check(path)
+
+
+def test_the_configuration_knows_every_model():
+    assert set(MODELS) == {"auto", *KNOWN_MODELS}
