@@ -43,6 +43,7 @@ class _ImageSimplex(constraints.ParameterFreeConstraint):
 
 ellipse = _UnitDisc()
 image_simplex = _ImageSimplex()
+_Independent = type(constraints.independent(constraints.real, 0))
 
 
 class UnitDiscTransform(ParameterFreeTransform):
@@ -121,9 +122,17 @@ def bijection(prior: dist.Distribution, shape: tuple[int, ...]) -> dist.transfor
         prior: any numpyro distribution.
         shape: shape of the value, which the image support needs.
     """
-    if isinstance(prior.support, _ImageSimplex):
+    if keeps_unit_sum(prior):
         return ImageSimplexTransform((shape[-2], shape[-1]))
     return biject_to(prior.support)
+
+
+def keeps_unit_sum(prior: dist.Distribution) -> bool:
+    """Whether a prior lives on images that sum to one (`image_simplex`)."""
+    support = prior.support
+    while isinstance(support, _Independent):  # numpyro wraps the support of an improper prior
+        support = support.base_constraint
+    return isinstance(support, _ImageSimplex)
 
 
 class EllipticityPrior(dist.Distribution):

@@ -34,14 +34,14 @@ class Laplace(NamedTuple):
     conditional: list[str]
 
 
-def laplace(posterior: LogPosterior, values: FamilyValues) -> Laplace:
-    """The Laplace approximation at these parameter values.
+def laplace(posterior: LogPosterior, unconstrained: FamilyValues) -> Laplace:
+    """The Laplace approximation at these unconstrained numbers.
 
     The covariance is that of all parameters together, so overlapping sources share their uncertainty; only free
     images of more than 100 pixels are left out (see `Laplace.conditional`).
     """
     program = posterior.program
-    unconstrained = posterior.unconstrain(values)
+    values = posterior.constrain(unconstrained)
     dense, order = _basis(posterior, unconstrained)
     spread: list[HostArray] = [np.zeros(np.shape(v)) for v in values]
     covariance: HostArray = np.zeros((0, 0))

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import bijection
+from scarlet_sed.constraints import bijection, ellipse
 from scarlet_sed.parameters import Parameter, tie_target
 from scarlet_sed.typing import Array, HostArray
 
@@ -22,6 +23,9 @@ T = TypeVar("T")
 FamilyValues = tuple[Array, ...]
 """One array (row, *shape) per family: all free parameters of a scene."""
 
+_EDGE = 9.0  # a logistic of 9 is 1.2e-4 short of one
+_NOTHING = 25.0  # exp(-25) is 1.4e-11
+_ROUNDEST = 15.0  # an axis ratio of 0.001
 _COUNTS = tuple(sorted({2**k for k in range(16)} | {3 * 2**k for k in range(14)}))
 
 
@@ -72,6 +76,21 @@ class Family(eqx.Module):
     def unconstrain(self, value: Array) -> Array:
         """Inverse of `constrain`; values on the very edge of a support are moved inside by rounding only."""
         return jax.vmap(lambda prior, v: bijection(prior, self.shape).inv(v))(self.prior, value)
+
+    def keep_inside(self, unconstrained: Array) -> Array:
+        """The same numbers, short of where rounding would put their values on the edge of the support.
+
+        A maximum may lie on an edge, which is at infinity in unconstrained numbers. Optimisers stop here instead;
+        samplers must not use this.
+        """
+        support = self.prior.support
+        if isinstance(support, (constraints.interval, type(constraints.unit_interval))):
+            return jnp.clip(unconstrained, -_EDGE, _EDGE)
+        if isinstance(support, (constraints.greater_than, type(constraints.positive), type(constraints.nonnegative))):
+            return jnp.maximum(unconstrained, -_NOTHING)
+        if isinstance(support, type(ellipse)):
+            return jnp.clip(unconstrained, -_ROUNDEST, _ROUNDEST)
+        return unconstrained
 
     def log_jacobian(self, unconstrained: Array) -> Array:
         """Scalar: log |d value / d unconstrained| summed over rows."""

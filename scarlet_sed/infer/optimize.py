@@ -11,25 +11,27 @@ import optax
 from tqdm.auto import tqdm
 
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.infer.curvature import curvature_diagonal
-from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.covariance import laplace
+from scarlet_sed.infer.curvature import probe_gradients
+from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
 from scarlet_sed.infer.status import FitStatus
+from scarlet_sed.infer.whitening import Whitening, whiten
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
 
 Method = Literal["adam", "lbfgs"]
 CHUNK = 25
-_RESCALE_EVERY = 8  # chunks between new estimates of the step scales
-_LARGEST_SCALE = 1.0  # unconstrained numbers without information still move by at most this much a step
-_DECAY = 0.5
-_SMALLEST_RATE = 0.04  # of the initial learning rate: a few hundredths of a standard deviation a step
+_WHITEN_EVERY = 6  # chunks between new whitenings: the curvature changes on the way
+_DECAY = 0.35
+_SMALLEST_RATE = 0.04  # of the initial learning rate: a tenth of a standard deviation a step
 
 
 class _State(NamedTuple):
+    """Whitened coordinates, the optimiser's memory, and the best point so far."""
+
     current: FamilyValues
     optimizer: Any
     best: FamilyValues
@@ -41,13 +43,13 @@ class Schedule(NamedTuple):
 
     Args:
         steps: largest number of steps.
-        learning_rate: first step size, in conditional standard deviations of each parameter.
-        tolerance: a chunk of 25 steps that gains less log-posterior than this halves the step size; when it is down
-            to a twenty-fifth, the fit has converged.
+        learning_rate: first step size, in standard deviations of whitened parameters.
+        tolerance: a chunk of 25 steps that gains less log-posterior than this cuts the step size to a third; when it
+            is down to a twenty-fifth, the fit has converged.
     """
 
     steps: int = 1000
-    learning_rate: float = 3.0
+    learning_rate: float = 5.0
     tolerance: float = 0.5
 
 
@@ -57,7 +59,7 @@ def fit(
     *,
     method: Method = "adam",
     steps: int = 1000,
-    learning_rate: float = 3.0,
+    learning_rate: float = 5.0,
     tolerance: float = 0.5,
     uncertainties: bool = True,
     progress: bool = True,
@@ -67,10 +69,10 @@ def fit(
     Args:
         scene: the scene to fit; free parameters start at their present values.
         observations: one or more observations.
-        method: "adam" (each parameter steps in units of its own conditional uncertainty, re-estimated as the fit
-            goes) or "lbfgs" (few parameters, close to the maximum).
+        method: "adam" (in coordinates whitened source by source, so that each parameter steps in units of its own
+            uncertainty) or "lbfgs" in the same coordinates (few parameters, close to the maximum).
         steps: largest number of steps.
-        learning_rate: first step in units of the conditional uncertainties.
+        learning_rate: first step in units of the uncertainties.
         tolerance: gain of log-posterior per 25 steps below which the steps shrink, and at last the fit ends.
         uncertainties: whether to add Laplace uncertainties.
         progress: whether to show a progress bar (only on a terminal).
@@ -89,12 +91,13 @@ def fit(
         raise ParameterError("the scene has no free parameters", fix="give priors, or scene.free(path, prior)")
     schedule = Schedule(steps, learning_rate, tolerance)
     built = time.perf_counter()
-    values, status, history, timing = maximize(posterior, schedule, method, progress)
+    best, status, history, timing = maximize(posterior, schedule, method, progress)
     timing = timing._replace(build=built - started)
+    values = posterior.constrain(best)
     result = make_result(posterior, values, status, history, timing)
     if uncertainties:
         before = time.perf_counter()
-        result = result.with_laplace(laplace(posterior, values))
+        result = result.with_laplace(laplace(posterior, best))
         result = result._replace(timing=result.timing._replace(uncertainties=time.perf_counter() - before))
     return result
 
@@ -105,24 +108,25 @@ def maximize(
     """Run the optimiser from the posterior's starting values.
 
     Returns:
-        the best values, the status, the history of minus log-posterior per step, and timings.
+        the best unconstrained numbers, the status, the history of minus log-posterior per step, and timings.
     """
     program = posterior.program
     compiled_before = compilations()
     unconstrained = posterior.unconstrain(posterior.start)
-    scales = _scales(program, unconstrained, 0)
-    state = _first_state(program, unconstrained, scales, method)
+    whitening = whiten(program, posterior.places, unconstrained, 0)
+    state = _prepare(program, whitening, method)
     rate, history, durations = schedule.learning_rate, [], []
     status = FitStatus.MAX_STEPS
     chunks = max(1, -(-schedule.steps // CHUNK))
     with tqdm(total=chunks * CHUNK, desc="fit", unit="step", disable=None if progress else True) as bar:
         try:
             for chunk in range(chunks):
-                if method == "adam" and chunk and chunk % _RESCALE_EVERY == 0:
-                    scales = _scales(program, state.best, chunk)
+                if method == "adam" and chunk and chunk % _WHITEN_EVERY == 0:
+                    whitening = whiten(program, posterior.places, keep_inside(program, whitening(state.best)), chunk)
+                    state = _prepare(program, whitening, method)
                 before = time.perf_counter()
                 last_best = float(state.best_log_prob)
-                state, losses = _run_chunk(program, state, scales, jnp.asarray(rate), method)
+                state, losses = _run_chunk(program, state, whitening, jnp.asarray(rate), method)
                 history.append(np.asarray(losses))
                 durations.append(time.perf_counter() - before)
                 bar.update(CHUNK)
@@ -148,23 +152,20 @@ def maximize(
         compilations=compilations() - compiled_before,
     )
     losses = np.concatenate(history) if history else np.zeros(0)
-    return constrain(program, state.best), status, losses, timing
+    return keep_inside(program, whitening(state.best)), status, losses, timing
 
 
 def compilations() -> int:
     """How many programs the optimiser has compiled so far in this process."""
-    programs: tuple[Any, ...] = (_run_chunk, _prepare, curvature_diagonal, constrain)
+    programs: tuple[Any, ...] = (_run_chunk, _prepare, probe_gradients, constrain)
     return sum(program._cache_size() for program in programs)
 
 
-def _scales(program: Program, unconstrained: FamilyValues, seed: int) -> FamilyValues:
-    """One over the root of the curvature of each unconstrained number: its conditional uncertainty."""
-    diagonal = curvature_diagonal(program, unconstrained, jax.random.key(seed))
-    return jax.tree.map(lambda d: jnp.minimum(1.0 / jnp.sqrt(jnp.maximum(d, 1e-30)), _LARGEST_SCALE), diagonal)
+def _inside(program: Program, unconstrained: FamilyValues) -> FamilyValues:
+    return tuple(f.keep_inside(u) for f, u in zip(program.families, unconstrained, strict=True))
 
 
-def _first_state(program: Program, unconstrained: FamilyValues, scales: FamilyValues, method: Method) -> _State:
-    return _prepare(program, unconstrained, scales, method)
+keep_inside = jax.jit(_inside)
 
 
 def _negative(program: Program, unconstrained: FamilyValues) -> Array:
@@ -179,19 +180,19 @@ def _optimizer(method: Method) -> optax.GradientTransformation:
 
 
 @partial(jax.jit, static_argnames="method")
-def _prepare(program: Program, unconstrained: FamilyValues, scales: FamilyValues, method: Method) -> _State:
-    whitened = jax.tree.map(jnp.divide, unconstrained, scales)
-    return _State(unconstrained, _optimizer(method).init(whitened), unconstrained, -_negative(program, unconstrained))
+def _prepare(program: Program, whitening: Whitening, method: Method) -> _State:
+    origin = whitening.origin
+    return _State(origin, _optimizer(method).init(origin), origin, -_negative(program, whitening(origin)))
 
 
 @partial(jax.jit, static_argnames="method")
 def _run_chunk(
-    program: Program, state: _State, scales: FamilyValues, rate: Array, method: Method
+    program: Program, state: _State, whitening: Whitening, rate: Array, method: Method
 ) -> tuple[_State, Array]:
     """`CHUNK` optimiser steps; returns the new state and minus log-posterior at each visited point."""
 
     def objective(whitened: FamilyValues) -> Array:
-        return _negative(program, jax.tree.map(jnp.multiply, whitened, scales))
+        return _negative(program, _inside(program, whitening(whitened)))
 
     def keep_best(state: _State, value: Array) -> _State:
         better = -value > state.best_log_prob
@@ -199,21 +200,19 @@ def _run_chunk(
         return state._replace(best=best, best_log_prob=jnp.where(better, -value, state.best_log_prob))
 
     def adam(state: _State, _: None) -> tuple[_State, Array]:
-        whitened = jax.tree.map(jnp.divide, state.current, scales)
-        value, gradient = jax.value_and_grad(objective)(whitened)
+        value, gradient = jax.value_and_grad(objective)(state.current)
         state = keep_best(state, value)
         updates, optimizer = _optimizer("adam").update(gradient, state.optimizer)
-        current = jax.tree.map(lambda u, s, d: u - rate * s * d, state.current, scales, updates)
+        current = jax.tree.map(lambda w, d: w - rate * d, state.current, updates)
         return state._replace(current=current, optimizer=optimizer), value
 
     def lbfgs(state: _State, _: None) -> tuple[_State, Array]:
-        whitened = jax.tree.map(jnp.divide, state.current, scales)
-        value, gradient = optax.value_and_grad_from_state(objective)(whitened, state=state.optimizer)
+        value, gradient = optax.value_and_grad_from_state(objective)(state.current, state=state.optimizer)
         state = keep_best(state, value)
         updates, optimizer = _optimizer("lbfgs").update(
-            gradient, state.optimizer, whitened, value=value, grad=gradient, value_fn=objective
+            gradient, state.optimizer, state.current, value=value, grad=gradient, value_fn=objective
         )
-        current = jax.tree.map(lambda w, d, s: (w + d) * s, whitened, updates, scales)
+        current = jax.tree.map(jnp.add, state.current, updates)
         return state._replace(current=current, optimizer=optimizer), value
 
     return jax.lax.scan(adam if method == "adam" else lbfgs, state, None, length=CHUNK)

@@ -139,7 +139,11 @@ def _broadcast(left: Array, right: Array) -> tuple[Array, Array]:
 
 def _implementation(left: Array, right: Array, offsets: Array, *, wanted: Wanted, shape: tuple[int, ...]) -> Array:
     return lax.platform_dependent(
-        left, right, offsets, cpu=partial(_loop, wanted=wanted, shape=shape), default=partial(_parallel, wanted=wanted, shape=shape)
+        left,
+        right,
+        offsets,
+        cpu=partial(_loop, wanted=wanted, shape=shape),
+        default=partial(_parallel, wanted=wanted, shape=shape),
     )
 
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.covariance import Laplace
+from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior, images, source_images, whitened_residuals
 from scarlet_sed.infer.status import FitStatus
 from scarlet_sed.instrument.observation import Observation

@@ -111,7 +111,7 @@ def build_operator(
         wing_tolerance: flux fraction that the cut of a kernel's wings may lose.
         kernel_half_width: half width in model pixels to cut the kernels at instead (equal shapes for several fields).
         canvas_shape: a canvas to use instead of the smallest fast one.
-        taps: pixels along each axis that a resampled value is made of (even; 4 is faster, but errs by 1.6e-3 of a point's peak).
+        taps: pixels along each axis that a resampled value is made of: 6, or 4 (faster; errs by 1.6e-3 of a peak).
 
     Raises:
         PSFError: if a PSF is sharper than the model PSF.

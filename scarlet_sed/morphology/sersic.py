@@ -44,7 +44,7 @@ class Sersic(Morphology):
         check_ellipticity(self.ellipticity, "Sersic")
 
     def evaluate(self, grid: Grid) -> Array:
-        """(h, w) right to 2e-4 of the peak."""
+        """(h, w) right to 3e-4 of the peak."""
         amplitudes, sigmas = sersic_mixture(self.index)
         return gaussian_mixture(grid, amplitudes, self.radius * sigmas, self.ellipticity)
 

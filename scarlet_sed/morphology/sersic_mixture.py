@@ -2,8 +2,9 @@
 
 The table `sersic_mixture.json` is made by `tools/fit_sersic_mixture.py`; between its knots in ln(index) the
 amplitudes and the ends of the sequence of dispersions follow cubic splines (twice continuously differentiable).
-Convolved with the model PSF, errors are below 2e-4 of the peak for every index and every radius from 0.25 to about
-120 PSF dispersions; the flux within any circle is right to 2e-4.
+Convolved with the model PSF, errors are below 3e-4 of the peak for every index and for half-light radii from 0.25 to
+170 PSF dispersions along either axis (6e-4 at 250); the flux within any circle is right to 2e-4; derivatives in the
+index are right to 1e-3, to 1e-2 below index 0.35.
 """
 
 import json

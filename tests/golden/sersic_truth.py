@@ -116,7 +116,8 @@ def neighbours(profile: Profile, shape: tuple[int, int], shells: int = 2) -> Vec
 def seen_through_gaussian(profile: Profile, sigma: float, points: Vector) -> Vector:
     """(point,) the profile convolved with a round Gaussian at (point, 2) positions (x, y): polar quadrature.
 
-    Elliptical rings of Gauss-Legendre radii, equal steps of eccentric anomaly, with which the sums over Gaussians of width sigma are right to 1e-6.
+    Elliptical rings of Gauss-Legendre radii, equal steps of eccentric anomaly: sums over Gaussians of width sigma
+    are then right to 1e-6.
     """
     farthest = np.hypot(*points.T).max() + 8 * sigma
     outer = (gammaincinv(2 * profile.index, 1 - 1e-10) / gammaincinv(2 * profile.index, 0.5)) ** profile.index

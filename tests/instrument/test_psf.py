@@ -135,7 +135,7 @@ def test_reading_files(tmp_path):
         PSF.from_fits(path)
     with pytest.raises(PSFError, match="stack"):
         PSF.from_fits(path, plane=2)
-    for bad in (dict(extension=0), dict(extension="NOPE"), dict(extension=7)):
+    for bad in ({"extension": 0}, {"extension": "NOPE"}, {"extension": 7}):
         with pytest.raises(FileFormatError):
             PSF.from_fits(path, **bad)
     with pytest.raises(FileFormatError):

