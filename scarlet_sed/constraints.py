@@ -129,10 +129,15 @@ def bijection(prior: dist.Distribution, shape: tuple[int, ...]) -> dist.transfor
 
 def keeps_unit_sum(prior: dist.Distribution) -> bool:
     """Whether a prior lives on images that sum to one (`image_simplex`)."""
+    return isinstance(base_support(prior), _ImageSimplex)
+
+
+def base_support(prior: dist.Distribution) -> constraints.Constraint:
+    """The support of one value of a prior; numpyro wraps that of an improper prior."""
     support = prior.support
-    while isinstance(support, _Independent):  # numpyro wraps the support of an improper prior
+    while isinstance(support, _Independent):
         support = support.base_constraint
-    return isinstance(support, _ImageSimplex)
+    return support
 
 
 class EllipticityPrior(dist.Distribution):

@@ -21,7 +21,7 @@ from scarlet_sed.typing import HostArray
 CENTER = (53.1625, -27.7914)
 """Reference point (ra, dec) in deg: the Hubble Ultra Deep Field."""
 
-FIELD = 7.2
+FIELD = 6.3
 """Width of the field in arcsec."""
 
 APERTURE = 6.5
@@ -95,56 +95,54 @@ def make_things(seed: int) -> list[Thing]:
         shift = random.uniform(-0.04, 0.04, 2)
         return east + shift[0], north + shift[1]
 
-    def shape() -> dict[str, float]:
-        return {"axis_ratio": random.uniform(0.35, 0.9), "angle": random.uniform(0, 180)}
+    def shape() -> tuple[float, float]:
+        return random.uniform(0.35, 0.9), random.uniform(0, 180)
 
     def some(flux: float) -> float:
         return flux * random.uniform(0.8, 1.25)
 
     things = []
-    disk_shape = {"axis_ratio": 0.55, "angle": random.uniform(0, 180)}
+    disk_shape = (0.55, random.uniform(0, 180))
     spiral = (
-        Part(spectrum(some(1400), 0.3, 1.3, 0.6), 0.42, 1.0, **disk_shape),
-        Part(spectrum(some(700), 1.2, 1.6, 1.0), 0.09, 3.0, 0.85, disk_shape["angle"]),
+        Part(spectrum(some(560), 0.3, 1.3, 0.6), 0.42, 1.0, *disk_shape),
+        Part(spectrum(some(260), 1.2, 1.6, 1.0), 0.09, 3.0, 0.85, disk_shape[1]),
     )
     things.append(Thing("grand", "bulge+disk", near(0.25, 0.10), spiral))
-    elliptical = Part(spectrum(some(900), 1.0, 1.8, 1.4), 0.16, 3.5, **shape())
+    elliptical = Part(spectrum(some(380), 1.0, 1.8, 1.4), 0.16, 3.5, *shape())
     things.append(Thing("red neighbour", "sersic", near(-0.62, 0.55), (elliptical,)))
     things.append(
         Thing(
             "blue neighbour",
             "sersic",
             near(0.85, -0.62),
-            (Part(spectrum(some(180), -0.4), 0.15, 1.0, **shape()),),
+            (Part(spectrum(some(110), -0.4), 0.15, 1.0, *shape()),),
         )
     )
-    satellite = Part(spectrum(some(60), 0.2), 0.08, 1.0, **shape())
+    satellite = Part(spectrum(some(45), 0.2), 0.08, 1.0, *shape())
     things.append(Thing("satellite", "sersic", near(-0.35, -0.60), (satellite,)))
     base = Part(spectrum(some(160), -0.2), 0.26, 0.8, 0.6, random.uniform(0, 180))
     knots = tuple(
-        Part(spectrum(some(28), -0.6), 0.035, 0.5, offset=tuple(random.normal(0.0, 0.11, 2))) for _ in range(5)
+        Part(spectrum(some(10), -0.6), 0.05, 0.5, offset=tuple(random.normal(0.0, 0.075, 2))) for _ in range(5)
     )
     things.append(Thing("clumpy", "irregular", near(-1.9, -1.6), (base, *knots)))
-    minor = {"axis_ratio": 0.5, "angle": random.uniform(0, 180)}
+    minor = (0.5, random.uniform(0, 180))
     second = (
-        Part(spectrum(some(320), 0.2, 1.3, 0.5), 0.30, 1.0, **minor),
-        Part(spectrum(some(150), 1.2, 1.6, 0.9), 0.06, 2.5, 0.9, minor["angle"]),
+        Part(spectrum(some(200), 0.2, 1.3, 0.5), 0.30, 1.0, *minor),
+        Part(spectrum(some(90), 1.2, 1.6, 0.9), 0.06, 2.5, 0.9, minor[1]),
     )
     things.append(Thing("disk", "bulge+disk", near(1.95, 1.75), second))
-    things.append(
-        Thing("companion", "sersic", near(2.35, 1.30), (Part(spectrum(some(110), 0.4), 0.10, 1.5, **shape()),))
-    )
+    things.append(Thing("companion", "sersic", near(2.35, 1.30), (Part(spectrum(some(80), 0.4), 0.10, 1.5, *shape()),)))
     things.append(
         Thing(
             "dropout",
             "sersic",
             near(-2.2, 1.85),
-            (Part(spectrum(some(40), -0.3, 1.45, 5.0), 0.06, 1.0, **shape()),),
+            (Part(spectrum(some(40), -0.3, 1.45, 5.0), 0.06, 1.0, *shape()),),
         )
     )
-    things.append(Thing("dusty", "sersic", near(2.3, -1.9), (Part(spectrum(some(90), 2.2), 0.18, 1.2, **shape()),)))
-    things.append(Thing("faint", "sersic", near(0.3, 2.6), (Part(spectrum(some(22), -0.2), 0.07, 1.0, **shape()),)))
-    things.append(Thing("star", "star", near(0.55, -2.55), (Part(spectrum(some(420), -1.4), 0.0, 0.0),)))
+    things.append(Thing("dusty", "sersic", near(2.3, -1.9), (Part(spectrum(some(90), 2.2), 0.18, 1.2, *shape()),)))
+    things.append(Thing("faint", "sersic", near(0.3, 2.5), (Part(spectrum(some(22), -0.2), 0.07, 1.0, *shape()),)))
+    things.append(Thing("star", "star", near(0.55, -2.5), (Part(spectrum(some(420), -1.4), 0.0, 0.0),)))
     return things
 
 

@@ -60,7 +60,8 @@ class Blend(Light):
                 raise ParameterError(f"{name!r} cannot name a light", fix="use a name without dots")
         if not named:
             raise ParameterError("a blend of no lights", fix="give at least one spectrum * morphology")
-        self.parts = dict(named)
+        # jax sorts the keys of a dict whenever it rebuilds one: sorted from the start, the order never changes
+        self.parts = {name: named[name] for name in sorted(named)}
 
     def components(self) -> Iterator[tuple[str, Component]]:
         for name, part in self.parts.items():

@@ -7,6 +7,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
+
 from scarlet_sed import demo_scene
 from scarlet_sed.io.config import read_config
 

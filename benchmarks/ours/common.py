@@ -73,7 +73,6 @@ class ChunkLog:
     Attributes:
         begin, end: clock readings (`time.perf_counter`) around each chunk.
         processor: processor seconds of each chunk, all threads together: other work disturbs them less.
-        best: best iterate after each chunk, in unconstrained numbers.
         memory_mb: peak memory of the process after each chunk.
     """
 
@@ -81,7 +80,7 @@ class ChunkLog:
         self.begin: list[float] = []
         self.end: list[float] = []
         self.processor: list[float] = []
-        self.best: list[Values] = []
+        self._best: list[tuple[Callable[[Values], Values], Values]] = []
         self.memory_mb: list[float] = []
         self._original: Callable[..., Any] = optimize._run_chunk
 
@@ -101,11 +100,16 @@ class ChunkLog:
         self.end.append(time.perf_counter())
         self.processor.append(time.process_time() - processor)
         self.memory_mb.append(peak_memory_mb())
-        self.best.append(result[0].best)
+        self._best.append((arguments[2], result[0].best))
         return result
 
     def _cache_size(self) -> int:
         return self._original._cache_size()
+
+    @property
+    def best(self) -> list[Values]:
+        """Best iterate after each chunk, in unconstrained numbers; computed only when asked for."""
+        return [whitening(whitened) for whitening, whitened in self._best]
 
     @property
     def seconds(self) -> list[float]:
@@ -177,4 +181,3 @@ def sersic_light(radius: float) -> ss.Morphology:
         ss.Parameter(1.0, constraints.interval(0.5, 6.0)),
         ss.Parameter(np.array([0.05, -0.05]), ss.ellipse),
     )
-

@@ -34,11 +34,10 @@ from common import (
 from numpy.typing import NDArray
 
 from scarlet_sed.errors import ConfigError
-from scarlet_sed.start import detect as detection
+from scarlet_sed.start import Detections, choose_models, initial_scene, initialize
 from scarlet_sed.start.combine import combine
-from scarlet_sed.start.detections import Detections
-from scarlet_sed.start.fluxes import initialize
-from scarlet_sed.start.initialize import initial_scene, make_source, seed_of
+from scarlet_sed.start.detect import _measured
+from scarlet_sed.start.initialize import make_source, seed_of
 from scarlet_sed.start.models import light_of, positive_flux_prior
 
 from blends import Blend, against_truth, chi_square_per_point, hsc_blend, unmatched_blend  # isort: skip
@@ -63,7 +62,7 @@ def at_peaks(observation: ss.Observation, frame: ss.Frame, peaks: Images) -> tup
     pixels = peaks[:, ::-1] - np.array(combined.corner)
     columns, rows = np.round(pixels).astype(int).T
     heights = combined.snr[rows, columns]
-    found = detection._measured(combined, list(zip(columns.tolist(), rows.tolist(), heights.tolist(), strict=True)))
+    found = _measured(combined, list(zip(columns.tolist(), rows.tolist(), heights.tolist(), strict=True)))
     order = np.argsort(-heights, kind="stable").tolist()  # detections come the most significant first
     return replace(found, position=positions(observation, frame, peaks[order])), order
 
@@ -73,6 +72,9 @@ def build(blend: Blend, data: str, model: str, box: int | None) -> tuple[ss.Scen
     observation, frame = observe(blend, PIXEL_SCALES[data])
     found, order = at_peaks(observation, frame, blend.peaks)
     stars = {name: "point" for name, peak in zip(found.names, order, strict=True) if blend.is_star[peak]}
+    if model == "auto":
+        choice = choose_models(observation, frame, found, stars)
+        return choice.scene, choice.observations[0], order
     if box is None:
         return initial_scene(observation, frame, found, model, stars), observation, order
     sources = {

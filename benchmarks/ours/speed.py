@@ -67,6 +67,8 @@ def measure(options: argparse.Namespace, canvas: int) -> dict[str, Any]:
     built = time.perf_counter()
     result, log = fit(scene, observation, 1 + options.chunks)
     program = result.posterior.program
+    if len(log.seconds) < 2:
+        return {"status": "failed", "failed": f"the fit stopped in its first chunk: {result.status.name}"}
     steps = per_step(log.seconds[1:])
     first_step = log.end[0] - begin
     seconds = {
@@ -82,6 +84,7 @@ def measure(options: argparse.Namespace, canvas: int) -> dict[str, Any]:
         "loop_step": spread(per_step(log.loop_seconds)),
     }
     report = {
+        "status_of_fit": result.status.name,
         "seconds": seconds,
         "compile": compiled.report() | {"programs_of_the_fit": result.timing.compilations},
         "memory_mb": {

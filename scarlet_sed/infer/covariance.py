@@ -51,7 +51,7 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues) -> Laplace:
         covariance = _invert(matrix + _positive_part(prior))
         root = _root(covariance)
         spread = [np.asarray(s, float) for s in _push_forward(posterior, unconstrained, dense, root)]
-    conditional = [p for p, place in posterior.places.items() if _is_image(values[place.family])]
+    conditional = [p for p, place in posterior.places.items() if is_image(values[place.family])]
     if conditional:
         diagonal = curvature_diagonal(program, unconstrained, jax.random.key(0))
         _add_conditional(posterior, unconstrained, diagonal, spread)
@@ -59,7 +59,8 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues) -> Laplace:
     return Laplace(found, covariance, order, conditional)
 
 
-def _is_image(family: Array) -> bool:
+def is_image(family: Array) -> bool:
+    """Whether the (row, ...) values of a family are too long to be correlated with each other."""
     return int(np.prod(family.shape[1:])) > IMAGE_SIZE
 
 
@@ -68,7 +69,7 @@ def _basis(posterior: LogPosterior, unconstrained: FamilyValues) -> tuple[Family
     directions: list[tuple[int, int, int]] = []
     order: list[str] = []
     for path, place in posterior.places.items():
-        if _is_image(posterior.start[place.family]):
+        if is_image(posterior.start[place.family]):
             continue
         for element in range(int(np.prod(unconstrained[place.family].shape[1:]))):
             directions.append((place.family, place.row, element))
@@ -119,7 +120,7 @@ def _add_conditional(
 ) -> None:
     for index, (family, u) in enumerate(zip(posterior.program.families, unconstrained, strict=True)):
         value = family.constrain(u)
-        if not _is_image(value):
+        if not is_image(value):
             continue
         # dx/du of the image simplex is close to x (1 - x) along its own pixel; other images are linear
         size = np.asarray(1.0 / jnp.sqrt(jnp.maximum(diagonal[index], jnp.finfo(u.dtype).tiny)))

@@ -26,13 +26,14 @@ def _residuals(program: Program, unconstrained: FamilyValues) -> tuple[Array, ..
 @partial(jax.jit, static_argnames="probes")
 def probe_gradients(
     program: Program, unconstrained: FamilyValues, key: Array, probes: int
-) -> tuple[FamilyValues, FamilyValues]:
-    """Random samples whose mean outer product is the Gauss-Newton matrix, and the prior's curvature.
+) -> tuple[FamilyValues, FamilyValues, Array]:
+    """Random samples whose mean outer product is the Gauss-Newton matrix, the prior's curvature, and the misfit.
 
     With random signs z, E[(J^T z)(J^T z)^T] is J^T J (Bekas, Kokiopoulou & Saad 2007).
 
     Returns:
-        J^T z, each family with a leading axis (probe,); and the diagonal curvature of the prior.
+        J^T z, each family with a leading axis (probe,); the diagonal curvature of the prior; and chi-square per
+        pixel.
     """
     residuals, pullback = jax.vjp(lambda u: _residuals(program, u), unconstrained)
 
@@ -42,7 +43,9 @@ def probe_gradients(
         return pullback(signs)[0]
 
     samples = jax.lax.map(probe, jax.random.split(key, probes))
-    return samples, prior_curvature_diagonal(program.families, unconstrained)
+    used = sum(jnp.sum(observation.weights > 0) for observation in program.observations)
+    misfit = sum(jnp.sum(jnp.square(r)) for r in residuals) / used
+    return samples, prior_curvature_diagonal(program.families, unconstrained), misfit
 
 
 def curvature_diagonal(program: Program, unconstrained: FamilyValues, key: Array, probes: int = 48) -> FamilyValues:
@@ -50,7 +53,7 @@ def curvature_diagonal(program: Program, unconstrained: FamilyValues, key: Array
 
     It is known to sqrt(2 / probes): a fifth by default.
     """
-    samples, prior = probe_gradients(program, unconstrained, key, probes)
+    samples, prior, _ = probe_gradients(program, unconstrained, key, probes)
     return jax.tree.map(lambda s, p: jnp.mean(jnp.square(s), axis=0) + p, samples, prior)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import bijection, ellipse
+from scarlet_sed.constraints import base_support, bijection, ellipse
 from scarlet_sed.parameters import Parameter, tie_target
 from scarlet_sed.typing import Array, HostArray
 
@@ -83,7 +83,7 @@ class Family(eqx.Module):
         A maximum may lie on an edge, which is at infinity in unconstrained numbers. Optimisers stop here instead;
         samplers must not use this.
         """
-        support = self.prior.support
+        support = base_support(self.prior)
         if isinstance(support, (constraints.interval, type(constraints.unit_interval))):
             return jnp.clip(unconstrained, -_EDGE, _EDGE)
         if isinstance(support, (constraints.greater_than, type(constraints.positive), type(constraints.nonnegative))):

@@ -24,7 +24,8 @@ from scarlet_sed.typing import Array
 
 Method = Literal["adam", "lbfgs"]
 CHUNK = 25
-_WHITEN_EVERY = 6  # chunks between new whitenings: the curvature changes on the way
+_CYCLE = (2, 3, 4, 6)  # chunks between new whitenings: far from the maximum the curvature changes quickly
+_RESTART = 0.3  # learning rate of a cycle that checks a converged one
 _DECAY = 0.35
 _SMALLEST_RATE = 0.04  # of the initial learning rate: a tenth of a standard deviation a step
 
@@ -45,7 +46,7 @@ class Schedule(NamedTuple):
         steps: largest number of steps.
         learning_rate: first step size, in standard deviations of whitened parameters.
         tolerance: a chunk of 25 steps that gains less log-posterior than this cuts the step size to a third; when it
-            is down to a twenty-fifth, the fit has converged.
+            is down to a twenty-fifth, the cycle has ended, and a cycle that gains less than twice this ends the fit.
     """
 
     steps: int = 1000
@@ -105,42 +106,51 @@ def fit(
 def maximize(
     posterior: LogPosterior, schedule: Schedule, method: Method, progress: bool
 ) -> tuple[FamilyValues, FitStatus, np.ndarray, Timing]:
-    """Run the optimiser from the posterior's starting values.
+    """Run the optimiser from the posterior's starting values, in cycles.
+
+    A cycle whitens at the best point so far and steps until the steps are small and gain nothing, or for a few chunks
+    (more as the fit goes on). The fit has converged when a cycle that ended by itself has gained next to nothing on
+    the cycle before: a new whitening and larger steps found nothing that the old ones had missed.
 
     Returns:
         the best unconstrained numbers, the status, the history of minus log-posterior per step, and timings.
     """
     program = posterior.program
     compiled_before = compilations()
-    unconstrained = posterior.unconstrain(posterior.start)
-    whitening = whiten(program, posterior.places, unconstrained, 0)
-    state = _prepare(program, whitening, method)
-    rate, history, durations = schedule.learning_rate, [], []
+    best = posterior.unconstrain(posterior.start)
+    best_log_prob, history, durations = -np.inf, [], []
     status = FitStatus.MAX_STEPS
     chunks = max(1, -(-schedule.steps // CHUNK))
+    rate, cycle, ended = schedule.learning_rate, 0, False
     with tqdm(total=chunks * CHUNK, desc="fit", unit="step", disable=None if progress else True) as bar:
         try:
-            for chunk in range(chunks):
-                if method == "adam" and chunk and chunk % _WHITEN_EVERY == 0:
-                    whitening = whiten(program, posterior.places, keep_inside(program, whitening(state.best)), chunk)
-                    state = _prepare(program, whitening, method)
-                before = time.perf_counter()
-                last_best = float(state.best_log_prob)
-                state, losses = _run_chunk(program, state, whitening, jnp.asarray(rate), method)
-                history.append(np.asarray(losses))
-                durations.append(time.perf_counter() - before)
-                bar.update(CHUNK)
-                bar.set_postfix(log_posterior=f"{float(state.best_log_prob):.1f}", step=f"{rate:.2g}")
-                if not np.all(np.isfinite(history[-1])):
-                    status = FitStatus.NOT_FINITE
-                    break
-                if float(state.best_log_prob) - last_best < schedule.tolerance:
-                    rate *= _DECAY
-                    if method == "adam":
-                        state = state._replace(current=state.best)
-                    if rate < _SMALLEST_RATE * schedule.learning_rate or method == "lbfgs":
-                        status = FitStatus.CONVERGED
+            while len(history) < chunks and status is FitStatus.MAX_STEPS:
+                whitening = whiten(program, posterior.places, best, cycle)
+                state = _prepare(whitening, method)
+                before_cycle, ended = best_log_prob, False
+                for _ in range(min(_CYCLE[min(cycle, len(_CYCLE) - 1)], chunks - len(history))):
+                    started, last = time.perf_counter(), float(state.best_log_prob)
+                    state, losses = _run_chunk(program, state, whitening, jnp.asarray(rate), method)
+                    history.append(np.asarray(losses))
+                    durations.append(time.perf_counter() - started)
+                    bar.update(CHUNK)
+                    bar.set_postfix(log_posterior=f"{float(state.best_log_prob):.1f}", step=f"{rate:.2g}")
+                    if not np.all(np.isfinite(history[-1])):
+                        status = FitStatus.NOT_FINITE
                         break
+                    if float(state.best_log_prob) - last < schedule.tolerance:
+                        rate *= _DECAY
+                        state = state._replace(current=state.best)
+                        if rate < _SMALLEST_RATE * schedule.learning_rate or method == "lbfgs":
+                            ended = True
+                            break
+                if float(state.best_log_prob) > best_log_prob:
+                    best, best_log_prob = keep_inside(program, whitening(state.best)), float(state.best_log_prob)
+                if ended:
+                    if best_log_prob - before_cycle < 2 * schedule.tolerance:
+                        status = FitStatus.CONVERGED
+                    rate = _RESTART * schedule.learning_rate
+                cycle += 1
         except KeyboardInterrupt:
             status = FitStatus.INTERRUPTED
     timing = Timing(
@@ -152,12 +162,12 @@ def maximize(
         compilations=compilations() - compiled_before,
     )
     losses = np.concatenate(history) if history else np.zeros(0)
-    return keep_inside(program, whitening(state.best)), status, losses, timing
+    return best, status, losses, timing
 
 
 def compilations() -> int:
     """How many programs the optimiser has compiled so far in this process."""
-    programs: tuple[Any, ...] = (_run_chunk, _prepare, probe_gradients, constrain)
+    programs: tuple[Any, ...] = (_run_chunk, probe_gradients, constrain)
     return sum(program._cache_size() for program in programs)
 
 
@@ -179,10 +189,9 @@ def _optimizer(method: Method) -> optax.GradientTransformation:
     return optax.lbfgs()
 
 
-@partial(jax.jit, static_argnames="method")
-def _prepare(program: Program, whitening: Whitening, method: Method) -> _State:
+def _prepare(whitening: Whitening, method: Method) -> _State:
     origin = whitening.origin
-    return _State(origin, _optimizer(method).init(origin), origin, -_negative(program, whitening(origin)))
+    return _State(origin, _optimizer(method).init(origin), origin, jnp.asarray(-jnp.inf, jnp.result_type(float)))
 
 
 @partial(jax.jit, static_argnames="method")

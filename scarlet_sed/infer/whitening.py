@@ -11,40 +11,46 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.distributions import constraints
 
-from scarlet_sed.infer.covariance import IMAGE_SIZE
+from scarlet_sed.constraints import base_support
+from scarlet_sed.infer.covariance import is_image
 from scarlet_sed.infer.curvature import probe_gradients
-from scarlet_sed.infer.families import FamilyValues, Place
+from scarlet_sed.infer.families import Family, FamilyValues, Place, padded_count
 from scarlet_sed.infer.program import Program
 from scarlet_sed.typing import Array, HostArray
 
-PROBES = 48
-_LARGEST_SCALE = 1.0  # numbers that data and prior leave free move by at most this much a step
-_SHRINKAGE = 0.05  # towards the diagonal: 48 probes know a correlation to about 0.15
-_LARGEST_MATRIX = 4000
+PROBES = 32
+_SHRINKAGE = 0.1  # towards the diagonal: 32 probes know a correlation to about 0.2
+_TRUST = 0.05  # largest scale of logarithms, logits and the like: where data say nothing, a step stays a few per cent
+_SMALLEST = 1.0  # of the same for real numbers, in their own unit
+_MOST_WEAKENED = 100.0  # steps are at most ten times those that the noise would allow
 
 
 class Whitening(eqx.Module):
-    """A linear map from whitened to unconstrained numbers: u = centre + matrix @ w for most, u = centre + scale * w
-    for images.
+    """A linear map from whitened to unconstrained numbers, u = centre + root @ w.
 
     Args:
         centre: where w is zero.
-        matrix: (p, p) for the parameters of all families that are not images, in order, raveled; None if there are
-            too many for a matrix.
-        scales: one array a family; used for images, and for all where there is no matrix.
+        roots: (block, k, k) one root of the inverse curvature for each source.
+        indices: (block, k) where a block's parameters lie in the raveled small families; the number beyond them all
+            marks padding.
+        scales: one array a family, used for images.
     """
 
     centre: FamilyValues
-    matrix: Array | None
+    roots: Array
+    indices: Array
     scales: FamilyValues
 
     def __call__(self, whitened: FamilyValues) -> FamilyValues:
         """Unconstrained numbers."""
         steps = [s * w for s, w in zip(self.scales, whitened, strict=True)]
-        if self.matrix is not None:
-            small = [i for i, c in enumerate(self.centre) if not is_image(c)]
-            joined = self.matrix @ jnp.concatenate([whitened[i].ravel() for i in small])
+        small = [i for i, c in enumerate(self.centre) if not is_image(c)]
+        if small:
+            flat = jnp.concatenate([*(whitened[i].ravel() for i in small), jnp.zeros(1, whitened[small[0]].dtype)])
+            moved = jnp.einsum("bij,bj->bi", self.roots, flat[self.indices])
+            joined = jnp.zeros_like(flat).at[self.indices].set(moved, mode="drop")[:-1]
             ends = np.cumsum([self.centre[i].size for i in small])
             for i, part in zip(small, jnp.split(joined, ends[:-1]), strict=True):
                 steps[i] = part.reshape(self.centre[i].shape)
@@ -56,17 +62,14 @@ class Whitening(eqx.Module):
         return jax.tree.map(jnp.zeros_like, self.centre)
 
 
-def is_image(family: Array) -> bool:
-    """Whether the (row, ...) values of a family are too long to be correlated with each other."""
-    return int(np.prod(family.shape[1:])) > IMAGE_SIZE
-
-
 def whiten(
     program: Program, places: Mapping[str, Place], unconstrained: FamilyValues, seed: int, probes: int = PROBES
 ) -> Whitening:
     """Whitening at a point.
 
     The mean outer product of the probes J^T z is the Gauss-Newton matrix J^T J; its block of one source is kept.
+    Far from the maximum chi-square exceeds the number of pixels, and so does what a step should dare: the likelihood
+    is weakened by the reduced chi-square, as if the noise were what the residuals say.
 
     Args:
         program: the model.
@@ -75,25 +78,38 @@ def whiten(
         seed: of the probes.
         probes: how many; each costs less than an optimiser step.
     """
-    gradients, prior = probe_gradients(program, unconstrained, jax.random.key(seed), probes)
-    diagonal = [
-        np.mean(np.square(np.asarray(g, float)), axis=0) + np.asarray(p) for g, p in zip(gradients, prior, strict=True)
-    ]
-    scales = tuple(
-        jnp.asarray(np.minimum(1 / np.sqrt(np.maximum(d, 1e-30)), _LARGEST_SCALE), u.dtype)
-        for d, u in zip(diagonal, unconstrained, strict=True)
-    )
+    gradients, prior, misfit = probe_gradients(program, unconstrained, jax.random.key(seed), probes)
+    weaken = float(np.clip(misfit, 1.0, _MOST_WEAKENED))
+    pixel_scale = float(np.abs(np.linalg.det(np.asarray(program.matrix))) ** -0.5)
+    trust = [_trust(f, u, pixel_scale) for f, u in zip(program.families, unconstrained, strict=True)]
+    scales = []
+    for g, p, limit in zip(gradients, prior, trust, strict=True):
+        curvature = np.mean(np.square(np.asarray(g, float)), axis=0) / weaken + np.asarray(p, float)
+        scales.append(jnp.asarray(1 / np.sqrt(curvature + limit**-2.0), g.dtype))
     small = [i for i, u in enumerate(unconstrained) if not is_image(u)]
-    size = sum(unconstrained[i].size for i in small)
-    if not small or size > _LARGEST_MATRIX:
-        return Whitening(unconstrained, None, scales)
+    if not small:
+        return Whitening(unconstrained, jnp.zeros((0, 0, 0)), jnp.zeros((0, 0), jnp.int32), tuple(scales))
     flat = np.concatenate([np.asarray(gradients[i], float).reshape(probes, -1) for i in small], axis=1)
-    curved = np.concatenate([np.ravel(prior[i]) for i in small])
-    matrix = np.diag(np.concatenate([np.ravel(scales[i]) for i in small]).astype(float))
-    for block in _blocks(places, unconstrained, small):
+    extra = np.concatenate([np.ravel(np.asarray(prior[i], float) + trust[i] ** -2.0) for i in small])
+    blocks = _blocks(places, unconstrained, small)
+    count, width = padded_count(len(blocks)), padded_count(max(len(block) for block in blocks))
+    roots, indices = np.zeros((count, width, width)), np.full((count, width), flat.shape[1])
+    for row, block in enumerate(blocks):
         part = flat[:, block]
-        matrix[np.ix_(block, block)] = _inverse_root(part.T @ part / probes, curved[block])
-    return Whitening(unconstrained, jnp.asarray(matrix, unconstrained[small[0]].dtype), scales)
+        roots[row, : len(block), : len(block)] = _inverse_root(part.T @ part / (probes * weaken), extra[block])
+        indices[row, : len(block)] = block
+    dtype = unconstrained[small[0]].dtype
+    return Whitening(unconstrained, jnp.asarray(roots, dtype), jnp.asarray(indices, jnp.int32), tuple(scales))
+
+
+def _trust(family: Family, unconstrained: Array, pixel_scale: float) -> HostArray:
+    """Largest scale of each number of a family: half a model pixel for positions, a share of other real numbers."""
+    u = np.asarray(unconstrained, float)
+    if not isinstance(base_support(family.prior), (type(constraints.real), type(constraints.real_vector))):
+        return np.full_like(u, _TRUST)
+    if family.shape == (2,):  # positions and shifts
+        return np.full_like(u, 0.5 * pixel_scale)
+    return np.maximum(np.abs(u), _SMALLEST)
 
 
 def _blocks(places: Mapping[str, Place], unconstrained: FamilyValues, small: Sequence[int]) -> list[HostArray]:
@@ -111,12 +127,15 @@ def _blocks(places: Mapping[str, Place], unconstrained: FamilyValues, small: Seq
     return [np.concatenate(parts) for parts in found.values()]
 
 
-def _inverse_root(likelihood: HostArray, prior: HostArray) -> HostArray:
-    """A root of the inverse of the curvature of one source, shrunk a little towards its diagonal."""
-    curvature = likelihood + np.diag(prior)
-    scale = 1 / np.sqrt(np.maximum(np.diag(curvature), _LARGEST_SCALE**-2))
-    correlation = (1 - _SHRINKAGE) * curvature * np.outer(scale, scale)
-    correlation[np.diag_indices_from(correlation)] = 1.0
-    values, vectors = np.linalg.eigh(correlation)
-    root = (vectors / np.sqrt(np.maximum(values, _SHRINKAGE / 2))) @ vectors.T
+def _inverse_root(likelihood: HostArray, extra: HostArray) -> HostArray:
+    """A root of the inverse of the curvature of one source, its correlations shrunk a little.
+
+    Args:
+        likelihood: (k, k) Gauss-Newton matrix.
+        extra: (k,) curvature of prior and trust region.
+    """
+    curvature = (1 - _SHRINKAGE) * likelihood + np.diag(_SHRINKAGE * np.diag(likelihood) + extra)
+    scale = 1 / np.sqrt(np.diag(curvature))
+    values, vectors = np.linalg.eigh(curvature * np.outer(scale, scale))
+    root = (vectors / np.sqrt(np.maximum(values, _SHRINKAGE / 4))) @ vectors.T
     return scale[:, None] * root

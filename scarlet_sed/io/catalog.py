@@ -86,8 +86,7 @@ def _bands(observations: Sequence[Observation]) -> list[str]:
 
 
 def _model_name(parts: list[Part]) -> str:
-    named = all(part.name and not part.name.isdigit() for part in parts)
-    return "+".join(part.name if named else part.kind for part in parts)
+    return "+".join(part.kind for part in parts)
 
 
 def _positions(scene: Scene, plain: Scene, finest: Observation, errors: Mapping[str, HostArray]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ MODELS = (
     "bulge+disk",
     "sersic+sersic",
     "sersic+pixels",
+    "sersic+sersic+pixels",
     "sersic+point",
 )
 
@@ -129,7 +130,7 @@ class FitConfig:
 
     method: str = option("adam", doc="the optimiser", choices=("adam", "lbfgs"))
     steps: int = option(1000, doc="largest number of steps", at_least=1)
-    learning_rate: float = option(3.0, doc="first step in units of each parameter's uncertainty", above=0)
+    learning_rate: float = option(5.0, doc="first step in units of each parameter's uncertainty", above=0)
     tolerance: float = option(0.5, doc="gain of log-posterior per 25 steps below which the steps shrink", above=0)
     uncertainties: bool = option(True, doc="compute Gauss-Newton uncertainties after the fit")
     fit_calibration: bool = option(False, doc="fit a flux calibration per band")

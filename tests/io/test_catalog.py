@@ -116,7 +116,7 @@ def test_positions_on_sky_and_pixels_agree(catalog):
 def test_the_shape_is_that_of_the_brightest_component(catalog):
     row = catalog[0]
     size = np.hypot(0.2, 0.1)
-    assert row["model"] == "bulge+disk"
+    assert row["model"] == "gaussian+gaussian"
     assert row["axis_ratio"] == pytest.approx((1 - size) / (1 + size))
     assert row["angle"].value == pytest.approx(0.5 * np.degrees(np.arctan2(0.1, 0.2)))
     assert row["semi_major"].value == pytest.approx(0.12 / np.sqrt(row["axis_ratio"]), rel=1e-6)

@@ -1,0 +1,6 @@
+"""The whole way from a configuration to results on disk: what the command line calls."""
+
+from scarlet_sed.pipeline.checking import run_check
+from scarlet_sed.pipeline.fitting import Outcome, run_demo, run_fit
+
+__all__ = ["Outcome", "run_check", "run_demo", "run_fit"]

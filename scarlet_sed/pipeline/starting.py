@@ -1,0 +1,171 @@
+"""From observations to a fit, as a configuration asks: noise, sources, models, optimiser."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import numpy as np
+import numpyro.distributions as dist
+from scipy import ndimage
+
+from scarlet_sed.errors import ConfigError, DataError
+from scarlet_sed.infer import FitResult, fit
+from scarlet_sed.instrument.correlated import CorrelatedNoise
+from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.instrument.noise_estimate import estimate_noise
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.io.config import Config
+from scarlet_sed.parameters import Parameter, replace_slots
+from scarlet_sed.pipeline.listed import catalog_models, from_catalog
+from scarlet_sed.scene import Scene
+from scarlet_sed.start.auto import choose_models
+from scarlet_sed.start.detect import detect
+from scarlet_sed.start.detections import Detections
+from scarlet_sed.start.initialize import initial_scene
+from scarlet_sed.start.observations import free_sky
+
+Stage = Callable[[str], AbstractContextManager[None]]
+
+
+class Started(NamedTuple):
+    """A fit, and what was done on the way to it that a reader should know."""
+
+    fit: FitResult
+    notes: tuple[str, ...]
+
+
+def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, progress: bool = True) -> Started:
+    """Prepare the observations, find the sources, choose models and fit.
+
+    Args:
+        config: what to do.
+        given: the observations as they were read.
+        stage: times a named block.
+        progress: whether to show progress bars.
+
+    Raises:
+        DataError: if there is no source.
+        SourceError: if a model is asked for a source that does not exist.
+    """
+    with stage("prepare"):
+        observations = prepare(config, given)
+        frame = Frame.covering(observations, oversampling=config.frame.oversampling)
+    with stage("detect"):
+        sources = find_sources(config, observations, frame)
+        observations, notes = without_outliers(observations, sources)
+    with stage("models"):
+        scene, observations = choose(config, observations, frame, sources, progress=progress)
+    options = config.fit
+    with stage("fit"):
+        result = fit(
+            scene,
+            observations,
+            method="lbfgs" if options.method == "lbfgs" else "adam",
+            steps=options.steps,
+            learning_rate=options.learning_rate,
+            tolerance=options.tolerance,
+            uncertainties=options.uncertainties,
+            progress=progress,
+        )
+    return Started(result, notes)
+
+
+def choose(
+    config: Config, observations: list[Observation], frame: Frame, sources: Detections, *, progress: bool
+) -> tuple[Scene, list[Observation]]:
+    """The scene to fit, with models as configured or, for "auto", chosen by evidence, and where observations stand."""
+    asked = dict(config.model.sources)
+    if config.catalog is not None:
+        asked = catalog_models(config.catalog, sources) | asked
+    models = dict.fromkeys(sources.names, config.model.default) | asked
+    budget = config.frame.error_budget
+    if "auto" not in models.values():
+        scene = initial_scene(observations, frame, sources, config.model.default, models, error_budget=budget)
+        return scene, observations
+    if config.catalog is not None:
+        raise ConfigError(
+            "a source of the [catalog] has the model 'auto', which needs detection",
+            fix="set `model.default` (such as 'sersic'), or drop [catalog]",
+        )
+    held = {name: model for name, model in models.items() if model != "auto"}
+    choice = choose_models(observations, frame, sources, held, error_budget=budget, progress=progress)
+    return choice.scene, choice.observations
+
+
+def without_outliers(observations: list[Observation], sources: Detections) -> tuple[list[Observation], tuple[str, ...]]:
+    """The observations with pixels masked that no source can make, and a note on how many those are."""
+    ready, notes = [], []
+    for observation in observations:
+        bad = sources.outliers.get(observation.name)
+        used = np.asarray(observation.weights) > 0
+        count = 0 if bad is None else int(np.sum(bad & used))
+        ready.append(observation.with_mask(bad) if count else observation)
+        if count:
+            notes.append(
+                f"{observation.name}: {count} pixels ({count / used.sum():.2%}) are sharper than the PSF allows "
+                "(hot pixels, cosmic rays) and were masked"
+            )
+    return ready, tuple(notes)
+
+
+def prepare(config: Config, given: list[Observation]) -> list[Observation]:
+    """Observations as the fit weighs them: noise, sky and free instrument parameters."""
+    ready = [_with_noise(observation, config) for observation in given]
+    if config.sky.fit or config.sky.estimate:
+        started = free_sky(ready)
+        ready = started if config.sky.fit else [o.freeze("sky") for o in started]
+    if config.sky.fit and not config.sky.estimate:
+        ready = [o.set({"sky": np.zeros(o.shape[0])}) for o in ready]
+    # one band must stay as it is, or fluxes and positions have nothing to refer to: the first of the first observation
+    if config.fit.fit_calibration:
+        ready = [_free(o, "calibration", 1.0, 0.05, first=i == 0) for i, o in enumerate(ready)]
+    if config.fit.fit_shift:
+        ready = [_free(o, "shift", 0.0, 0.05, first=i == 0) for i, o in enumerate(ready)]
+    return ready
+
+
+def find_sources(config: Config, observations: list[Observation], frame: Frame) -> Detections:
+    """Detect sources, or take them from the configured catalogue.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if config.catalog is not None:
+        found = from_catalog(config.catalog, observations, frame)
+    else:
+        options = config.detection
+        found = detect(observations, frame, threshold=options.threshold_sigma, contrast=options.deblend_contrast)
+    if len(found) == 0:
+        raise DataError(
+            "no source was found", fix="lower `detection.threshold_sigma`, check the noise, or give a [catalog]"
+        )
+    return found
+
+
+def _with_noise(observation: Observation, config: Config) -> Observation:
+    """Weights from the scatter of blank sky where asked for, and correlated noise where asked for."""
+    correlated = config.data.noise_model == "correlated"
+    if config.sky.noise == "given" and not correlated:
+        return observation
+    used = np.asarray(observation.weights) > 0
+    data = np.where(used, np.asarray(observation.data, dtype=float), 0.0)
+    given = np.where(used, 1.0 / np.where(used, np.asarray(observation.weights, dtype=float), 1.0), 0.0)
+    estimate = estimate_noise(data, ~used, variance=given)
+    if config.sky.noise == "estimated":
+        light = np.where(used, data - estimate.sky[:, None, None], 0.0)
+        smooth = np.stack([ndimage.gaussian_filter(image, 1.0) for image in light])
+        observation = observation.with_noise(weights=np.where(used, 1.0 / estimate.variance(smooth), 0.0))
+    if correlated:
+        noise = CorrelatedNoise.estimate(data, estimate.blank, weights=np.asarray(observation.weights, dtype=float))
+        observation = observation.with_noise(noise)
+    return observation
+
+
+def _free(observation: Observation, name: str, value: float, width: float, *, first: bool) -> Observation:
+    """Free a parameter of every band, with a prior so narrow that it is fixed for the very first band."""
+    shape = observation.values[name].shape
+    widths = np.full(shape, width)
+    if first:
+        widths[0] = 1e-6
+    start = np.full(shape, value)
+    return replace_slots(observation, {name: Parameter(start, dist.Normal(start, widths))})

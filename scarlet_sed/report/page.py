@@ -1,0 +1,218 @@
+"""The report: one HTML file with everything a person wants to look at after a fit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import numpy as np
+from astropy.table import QTable
+from astropy.time import Time
+
+import scarlet_sed.plot as plot
+from scarlet_sed.infer.result import FitResult
+from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.io.flags import Flag
+from scarlet_sed.plot.view import regrid
+from scarlet_sed.report.goodness import BandGoodness, goodness_grid
+from scarlet_sed.report.pictures import embed
+from scarlet_sed.report.tables import Grid, bands_of, catalog_grid, seconds
+from scarlet_sed.report.truth import Comparison
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.typing import HostArray
+
+MOST_CARDS = 40
+"""Sources that get pictures of their own; further ones are in the table only."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a report shows.
+
+    Args:
+        title: of the page.
+        fit: the result.
+        catalog: as `io.catalog.build_catalog` makes it.
+        goodness: by observation and band.
+        warnings: sentences to read first.
+        timings: seconds by stage.
+        software: versions and the like.
+        truth: the comparison with known sources, if there are any.
+        config_text: the configuration file.
+    """
+
+    title: str
+    fit: FitResult
+    catalog: QTable
+    goodness: Mapping[str, Mapping[str, BandGoodness]]
+    warnings: Sequence[str] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    software: Mapping[str, str] = field(default_factory=dict)
+    truth: Comparison | None = None
+    config_text: str = ""
+
+
+def render_report(content: Content) -> str:
+    """The report as HTML that needs no other file."""
+    fit = content.fit
+    layers = layers_of(fit.scene.frame, fit.observations)
+    view = plot.make_view(layers, fit.models)
+    residuals = residuals_of(fit)
+    pictures = {
+        "scene": embed(plot.scene(view, _labels(view, fit.scene)), 110),
+        "residual": embed(plot.residual(residuals), 90),
+        "histograms": embed(plot.residual_histograms(residuals), 90),
+        "loss": embed(plot.loss(fit.loss), 90) if np.isfinite(fit.loss).any() else "",
+    }
+    cards = _cards(content, layers, view)
+    sections = [("field", "Field"), ("residuals", "Residuals"), ("chi2", "Goodness of fit")]
+    sections += [("truth", "Truth")] if content.truth else []
+    sections += [("sources", "Sources"), ("catalogue", "Catalogue"), ("run", "Run")]
+    return (
+        environment()
+        .get_template("template.html")
+        .render(
+            css=style(),
+            title=content.title,
+            subtitle=f"made by scarlet_sed on {Time.now().utc.strftime('%Y-%m-%d at %H:%M')} UTC",
+            status={
+                "name": fit.status.name.replace("_", " ").lower(),
+                "advice": fit.status.advice,
+                "good": fit.status.success,
+            },
+            warnings=content.warnings,
+            facts=_facts(content, view),
+            contents=sections,
+            pictures=pictures,
+            orientation=_orientation(fit.scene),
+            chi2=goodness_grid(content.goodness),
+            truth=content.truth and {"summary": content.truth.summary(), "table": content.truth.grid(content.catalog)},
+            sources=cards,
+            sources_left_out=max(len(fit.scene) - len(cards), 0),
+            catalog=catalog_grid(content.catalog),
+            timings=Grid(["stage", "time"], [[name, seconds(value)] for name, value in content.timings.items()]),
+            software=Grid(["software", ""], [[name, value[:24]] for name, value in content.software.items()], 2),
+            config_text=content.config_text,
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def environment() -> jinja2.Environment:
+    """Where templates come from; every value is escaped."""
+    folder = files("scarlet_sed.report")
+    loader = jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8"))
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+
+
+def style() -> Any:
+    """The style sheet, marked as safe to put into a page."""
+    return jinja2.utils.markupsafe.Markup((files("scarlet_sed.report") / "style.css").read_text(encoding="utf-8"))
+
+
+def layers_of(frame: Frame, observations: Sequence[Observation]) -> dict[str, plot.Layer]:
+    """Observations as a view takes them."""
+    return {
+        o.name: plot.Layer(
+            bands=tuple(o.filters.names),
+            wavelengths=_wavelengths(o),
+            data=np.asarray(o.data, dtype=float),
+            weights=np.asarray(o.weights, dtype=float),
+            pixel_scale=o.grid.pixel_scale,
+            pixel_map=np.asarray(frame.pixel_map(o.grid)),
+        )
+        for o in observations
+    }
+
+
+def residuals_of(fit: FitResult) -> dict[str, HostArray]:
+    """Per band (H, W) residuals in units of the noise that the fit used, NaN where masked."""
+    found = {}
+    for o in fit.observations:
+        weights = np.asarray(o.weights, dtype=float)
+        ratio = (np.asarray(o.data, dtype=float) - fit.models[o.name]) * np.sqrt(weights)
+        for band, values, weight in zip(o.filters.names, ratio, weights, strict=True):
+            found[band if band not in found else f"{o.name} {band}"] = np.where(weight > 0, values, np.nan)
+    return found
+
+
+def _wavelengths(observation: Observation) -> tuple[float, ...]:
+    pivots = np.asarray(observation.filters.pivot, dtype=float)
+    # bands without curves keep their order
+    return tuple(np.where(np.isfinite(pivots), pivots, np.arange(len(pivots), dtype=float)).tolist())
+
+
+def _labels(view: plot.View, scene: Scene) -> dict[str, HostArray]:
+    values = scene.values
+    return {
+        n: view.pixel(np.asarray(scene.frame.pixel(np.asarray(values[f"{n}.position"], float)))) for n in scene.sources
+    }
+
+
+def _cards(content: Content, layers: Mapping[str, plot.Layer], view: plot.View) -> list[dict[str, str]]:
+    fit, catalog = content.fit, content.catalog
+    bands = bands_of(catalog)
+    brightness = np.sum([catalog[f"flux_{band}"].value for band in bands], axis=0)
+    stretch = plot.Stretch.of(view.data, view.wavelengths)
+    labels, images = _labels(view, fit.scene), fit.source_models()
+    target = layers[min(layers, key=lambda name: layers[name].pixel_scale)]
+    waves = np.concatenate([layer.wavelengths for layer in layers.values()])
+    order = np.argsort(waves, kind="stable")
+    cards = []
+    for row in np.argsort(-brightness)[:MOST_CARDS]:
+        name = str(catalog["name"][row])
+        parts = [regrid(layer, target, images[name][key]) for key, layer in layers.items()]
+        own = np.concatenate(parts)[order]
+        where = view.cutout(labels[name], _half_width(own, view, labels[name]))
+        figure = plot.source(view, own, where, stretch=stretch)
+        middle = bands[len(bands) // 2]
+        flags = Flag(int(catalog["flags"][row])) & ~Flag.NOT_CONVERGED  # which is said once, at the top
+        cards.append(
+            {
+                "name": name,
+                "model": str(catalog["model"][row]),
+                "image": embed(figure, 110),
+                "summary": f"{middle} {catalog[f'mag_{middle}'][row].value:.2f} AB",
+                "flag": flags.describe() if flags else "",
+            }
+        )
+    return cards
+
+
+def _half_width(image: HostArray, view: plot.View, center: HostArray) -> float:
+    """Half the side in pixels of a square that shows a source down to a third of the noise."""
+    sigma = np.where(np.isfinite(view.sigma), view.sigma, np.nan)
+    ratio = np.max(image / np.nanmedian(sigma, axis=(1, 2), keepdims=True), axis=0)
+    rows, columns = np.nonzero(ratio > 0.33)
+    least = 0.35 / view.pixel_scale
+    if not rows.size:
+        return least
+    extent = np.percentile(np.maximum(np.abs(rows - center[1]), np.abs(columns - center[0])), 99)
+    return float(np.clip(1.25 * extent, least, max(view.shape) / 2))
+
+
+def _facts(content: Content, view: plot.View) -> list[tuple[str, str]]:
+    fit = content.fit
+    chi2 = [g.chi2_estimated for each in content.goodness.values() for g in each.values()]
+    facts = [
+        ("sources", str(len(fit.scene))),
+        ("bands", ", ".join(view.bands)),
+        ("free parameters", f"{sum(int(np.size(p.value)) for p in fit.scene.parameters.values()):,}"),
+        ("χ² against estimated noise", f"{np.mean(chi2):.3f}"),
+        ("steps", f"{fit.steps:,}"),
+        ("compilations", str(fit.timing.compilations)),
+    ]
+    if content.timings:
+        facts.append(("total time", seconds(content.timings.get("total", sum(content.timings.values())))))
+    return facts
+
+
+def _orientation(scene: Scene) -> str:
+    (xe, xn), (ye, yn) = np.asarray(scene.frame.matrix)
+    if abs(xn) < 1e-6 * abs(xe) and xe < 0 < yn and abs(ye) < 1e-6 * yn:
+        return "North is up, east is left."
+    angle = np.degrees(np.arctan2(xn, yn))
+    return f"Pixel axes as in the finest image; north is {abs(angle):.0f}° {'right' if angle > 0 else 'left'} of up."

@@ -1,0 +1,268 @@
+"""Fluxes by linear least squares: the model is linear in them, so they need no optimiser.
+
+Every component is drawn with unit flux; components whose images do not touch are drawn together, so the number of
+renderings does not grow with the number of sources.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+from scipy.optimize import lsq_linear
+
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.light import Component
+from scarlet_sed.parameters import Parameter, current_values, freeze, resolve
+from scarlet_sed.scene.boxes import Box
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.scene.source import Source
+from scarlet_sed.spectrum.free import FreeSpectrum
+from scarlet_sed.start.observations import Observations, as_list
+from scarlet_sed.typing import HostArray
+
+_WINGS = 6.0
+"""How far, in FWHM of the PSF, a component's image is followed beyond its box."""
+
+
+@dataclass(frozen=True, eq=False)
+class LinearFluxes:
+    """Band fluxes of all components, fitted together with everything else held.
+
+    Args:
+        bands: names of all bands of all observations.
+        flux: (band,) nJy by component's path; NaN in a band in which nothing of it was seen.
+        error: (band,) standard deviation, likewise, neighbours' uncertainty included.
+        sky: (band,) nJy per pixel by observation's name, where the sky was free.
+    """
+
+    bands: tuple[str, ...]
+    flux: dict[str, HostArray]
+    error: dict[str, HostArray]
+    sky: dict[str, HostArray]
+
+
+@dataclass(frozen=True, eq=False)
+class _Patch:
+    """The image of one component in one observation: (band, h, w) at a corner (row, column)."""
+
+    image: HostArray
+    row: int
+    column: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        return slice(self.row, self.row + self.image.shape[1]), slice(self.column, self.column + self.image.shape[2])
+
+
+def linear_fluxes(scene: Scene, observations: Observations) -> LinearFluxes:
+    """Solve for the flux of each component in each band, shapes and positions held.
+
+    Fluxes whose prior is positive, and those of sources with several components, are kept non-negative; others may
+    come out negative where the noise says so. The sky level is solved for where an observation's sky is free.
+
+    Args:
+        scene: its present shapes and positions are used, its spectra are not.
+        observations: one or several.
+    """
+    several = as_list(observations)
+    bands = tuple(dict.fromkeys(band for observation in several for band in observation.bands))
+    paths = [f"{name}.{part}" if part else name for name, part, _ in scene.components()]
+    patches = _unit_images(scene, several, bands)
+    bounded = _bounded(scene)
+    flux = np.full((len(paths), len(bands)), np.nan)
+    error = np.full_like(flux, np.nan)
+    sky = {o.name: np.array(o.values["sky"], dtype=float) for o in several}
+    for index, band in enumerate(bands):
+        seen = [(o, o.bands.index(band), patches[o.name]) for o in several if band in o.bands]
+        solution, deviation, level = _solve(seen, bounded)
+        flux[:, index], error[:, index] = solution, deviation
+        for (observation, b, _), value in zip(seen, level, strict=True):
+            sky[observation.name][b] = value
+    free = {o.name: sky[o.name] for o in several if isinstance(o.sky, Parameter)}
+    return LinearFluxes(bands, dict(zip(paths, flux, strict=True)), dict(zip(paths, error, strict=True)), free)
+
+
+def _unit_images(scene: Scene, several: list[Observation], bands: tuple[str, ...]) -> dict[str, list[_Patch]]:
+    """By observation, the image of each component with unit flux in every band, in the scene's order."""
+    values = current_values(scene)
+    plain = {(name, part): component for name, part, component in resolve(scene).components()}
+    keys = [(name, part) for name, part, _ in scene.components()]
+    alone: dict[str, Source] = {}
+    # sorted, as jax sorts the keys of every dict that it rebuilds
+    for name, part in sorted(keys, key="/".join):
+        spectrum = FreeSpectrum(Parameter(np.ones(len(bands)), constraints.real), bands)
+        light = Component(spectrum, plain[name, part].morphology)
+        alone[f"{name}/{part}"] = Source(values[f"{name}.position"], light, 0.0, scene.sources[name].box)
+    exploded = Scene(alone, scene.frame, scene.error_budget)
+    frozen = [freeze(o.set({"sky": np.zeros(len(o.bands))}), "*") for o in several]
+    posterior = LogPosterior(exploded, frozen)
+    boxes = dict(zip(alone, exploded.boxes(), strict=True))
+    windows = {o.name: {key: _window(box, scene.frame, o) for key, box in boxes.items()} for o in several}
+    colour = dict(zip(alone, _colours([[windows[o.name][key] for o in several] for key in alone]), strict=True))
+    patches: dict[str, dict[str, _Patch]] = {o.name: {} for o in several}
+    for turn in range(max(colour.values()) + 1):
+        fluxes = {f"{key}.spectrum.flux": np.full(len(bands), float(colour[key] == turn)) for key in alone}
+        drawn = posterior.images(posterior.pack(fluxes))
+        for observation in several:
+            image = np.asarray(drawn[observation.name], dtype=np.float64)
+            for key in (key for key in alone if colour[key] == turn):
+                rows, columns = windows[observation.name][key]
+                patches[observation.name][key] = _Patch(image[:, rows, columns], rows.start, columns.start)
+    return {name: [each[f"{n}/{p}"] for n, p in keys] for name, each in patches.items()}
+
+
+def _window(box: Box, frame: Frame, observation: Observation) -> tuple[slice, slice]:
+    """(rows, columns) of an observation that the image of a box may light; empty where it lies outside."""
+    top, left = box.offset
+    bottom, right = top + box.shape[0], left + box.shape[1]
+    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]], dtype=float) - 0.5
+    pixels = observation.grid.pixels(frame.position(corners), frame.tangent_point)
+    margin = _WINGS * max(float(psf.fwhm) for psf in observation.psfs)
+    low, high = np.floor(pixels.min(axis=0) - margin).astype(int), np.ceil(pixels.max(axis=0) + margin).astype(int)
+    height, width = observation.grid.shape
+    columns = slice(*np.clip([low[0], high[0] + 1], 0, width).tolist())
+    return slice(*np.clip([low[1], high[1] + 1], 0, height).tolist()), columns
+
+
+def _overlap(a: tuple[slice, slice], b: tuple[slice, slice]) -> bool:
+    return all(p.start < q.stop and q.start < p.stop for p, q in zip(a, b, strict=True))
+
+
+def _colours(windows: list[list[tuple[slice, slice]]]) -> list[int]:
+    """A number for each component so that components of equal number overlap in no observation."""
+    colour: list[int] = []
+    for i, mine in enumerate(windows):
+        taken = {colour[j] for j in range(i) if any(_overlap(a, b) for a, b in zip(mine, windows[j], strict=True))}
+        colour.append(next(c for c in range(i + 1) if c not in taken))
+    return colour
+
+
+def _bounded(scene: Scene) -> list[bool]:
+    """Whether each component's flux must not be negative."""
+    found = []
+    for name, _, component in scene.components():
+        leaf = component.spectrum.flux if isinstance(component.spectrum, FreeSpectrum) else None
+        real = isinstance(leaf, Parameter) and leaf.prior.support in (constraints.real, constraints.real_vector)
+        several = len(scene.sources[name].components()) > 1
+        found.append(several or (leaf is not None and isinstance(leaf, Parameter) and not real))
+    return found
+
+
+def _solve(
+    seen: list[tuple[Observation, int, list[_Patch]]], bounded: list[bool]
+) -> tuple[HostArray, HostArray, HostArray]:
+    """Fluxes, their errors and the sky levels in one band, seen by one or more observations."""
+    count = len(bounded)
+    size = count + len(seen)
+    normal, right = np.zeros((size, size)), np.zeros(size)
+    held = np.zeros(size, dtype=bool)
+    level = np.array([float(np.asarray(o.values["sky"])[b]) for o, b, _ in seen])
+    for k, (observation, band, patches) in enumerate(seen):
+        weight = np.asarray(observation.weights[band], dtype=np.float64)
+        data = np.where(weight > 0, np.asarray(observation.data[band], dtype=np.float64), 0.0)
+        sky = count + k
+        if isinstance(observation.sky, Parameter):
+            normal[sky, sky], right[sky] = weight.sum(), (weight * data).sum()
+        else:
+            held[sky] = True
+            data = data - level[k]
+        for i, first in enumerate(patches):
+            light = first.image[band]
+            weighted = light * weight[first.slices]
+            right[i] += np.sum(weighted * data[first.slices])
+            normal[i, i] += np.sum(weighted * light)
+            normal[i, sky] = normal[sky, i] = weighted.sum()
+            for j in range(i):
+                normal[i, j] += _product(weighted, first, patches[j], band)
+                normal[j, i] = normal[i, j]
+    # a component that no pixel sees, and a sky that is held, drop out
+    used = (np.diag(normal) > 1e-12 * np.diag(normal)[:count].max(initial=1e-300)) & ~held
+    solution, deviation = np.full(size, np.nan), np.full(size, np.nan)
+    if used.any():
+        low = np.where(np.array(bounded + [False] * len(seen)), 0.0, -np.inf)[used]
+        solution[used], deviation[used] = _least_squares(normal[np.ix_(used, used)], right[used], low)
+    found = np.where(held[count:] | ~np.isfinite(solution[count:]), level, solution[count:])
+    return solution[:count], deviation[:count], found
+
+
+def _least_squares(normal: HostArray, right: HostArray, low: HostArray) -> tuple[HostArray, HostArray]:
+    scale = 1 / np.sqrt(np.diag(normal))
+    matrix = normal * np.outer(scale, scale) + 1e-9 * np.eye(len(scale))  # unit diagonal; the ridge parts twins
+    values, vectors = np.linalg.eigh(matrix)
+    values = np.maximum(values, 1e-9)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    target = ((vectors / np.sqrt(values)) @ vectors.T) @ (right * scale)
+    if np.any(np.isfinite(low)):
+        solution = lsq_linear(root, target, bounds=(low, np.inf)).x
+    else:
+        solution = np.linalg.solve(root, target)
+    deviation = np.sqrt(np.diag((vectors / values) @ vectors.T))
+    return solution * scale, deviation * scale
+
+
+def _product(weighted: HostArray, first: _Patch, second: _Patch, band: int) -> float:
+    """Sum over the common pixels of two patches."""
+    if not _overlap(first.slices, second.slices):
+        return 0.0
+    top, bottom = max(first.row, second.row), min(first.slices[0].stop, second.slices[0].stop)
+    left, right = max(first.column, second.column), min(first.slices[1].stop, second.slices[1].stop)
+    mine = weighted[top - first.row : bottom - first.row, left - first.column : right - first.column]
+    other = second.image[band, top - second.row : bottom - second.row, left - second.column : right - second.column]
+    return float(np.sum(mine * other))
+
+
+def initialize(scene: Scene, observations: Any) -> Scene:
+    """The same scene with the free amplitudes of its spectra set by linear least squares.
+
+    A `FreeSpectrum` takes the solution band by band; any other spectrum with a slot `flux` or `weights` is scaled as
+    a whole to match it. Positions, shapes and everything fixed stay.
+
+    Args:
+        scene: the scene to start.
+        observations: one or several.
+    """
+    linear = linear_fluxes(scene, observations)
+    filters = [o.filters for o in as_list(observations)]
+    values = current_values(scene)
+    new: dict[str, Any] = {}
+    for name, part, component in scene.components():
+        path = f"{name}.{part}" if part else name
+        best, error = linear.flux[path], linear.error[path]
+        for slot in ("flux", "weights"):
+            leaf = getattr(component.spectrum, slot, None)
+            if not isinstance(leaf, Parameter):
+                continue
+            key = f"{path}.spectrum.{slot}"
+            if isinstance(component.spectrum, FreeSpectrum):
+                order = [linear.bands.index(b) if b in linear.bands else -1 for b in component.spectrum.bands]
+                wanted = np.array([best[i] if i >= 0 else np.nan for i in order])
+                noise = np.array([error[i] if i >= 0 else np.nan for i in order])
+                wanted = np.where(np.isfinite(wanted), wanted, np.asarray(values[key]))
+                new[key] = _inside(leaf.prior, wanted, np.where(np.isfinite(noise), noise, 1.0))
+            else:
+                spectrum, z = resolve(scene).sources[name].components(), values[f"{name}.redshift"]
+                plain = dict(spectrum)[part].spectrum
+                now = {b: f for fs in filters for b, f in zip(fs.names, np.asarray(plain.fluxes(fs, z)), strict=True)}
+                factor = _scale(np.array([now[b] for b in linear.bands]), best, error)
+                new[key] = _inside(leaf.prior, np.asarray(values[key]) * factor, np.abs(np.asarray(values[key])) * 1e-3)
+    return scene.set(new)
+
+
+def _scale(now: HostArray, wanted: HostArray, error: HostArray) -> float:
+    good = np.isfinite(wanted) & np.isfinite(error) & (error > 0) & np.isfinite(now)
+    weight = np.where(good, 1 / np.where(good, error, 1.0) ** 2, 0.0)
+    below = np.sum(weight * now**2)
+    factor = np.sum(weight * now * np.where(good, wanted, 0.0)) / below if below > 0 else 1.0
+    return float(max(factor, 1e-3))
+
+
+def _inside(prior: dist.Distribution, value: HostArray, step: HostArray) -> HostArray:
+    """The value, or the nearest inside a positive support."""
+    if np.all(np.asarray(prior.support(value))):
+        return value
+    raised = np.maximum(value, np.maximum(0.1 * step, 1e-12))
+    return raised if np.all(np.asarray(prior.support(raised))) else np.abs(value) + step
