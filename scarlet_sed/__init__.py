@@ -1,5 +1,6 @@
 """scarlet_sed: differentiable models of blended multi-band images, with the physics of each galaxy as parameters."""
 
+from scarlet_sed import plot
 from scarlet_sed.constraints import EllipticityPrior, ellipse, image_simplex
 from scarlet_sed.errors import ScarletSEDError
 from scarlet_sed.infer import (
@@ -13,10 +14,14 @@ from scarlet_sed.infer import (
     render_sources,
     truncated,
 )
+from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.noise import GaussianNoise, Noise, StudentT
+from scarlet_sed.instrument.noise_estimate import estimate_noise
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.psf import PSF
+from scarlet_sed.io.fits import BandFiles, Window, observations_from_fits
+from scarlet_sed.io.scene_file import load_scene, save_scene
 from scarlet_sed.light import Blend, Component
 from scarlet_sed.morphology.base import Grid, Morphology
 from scarlet_sed.morphology.gaussian import Gaussian
@@ -25,6 +30,7 @@ from scarlet_sed.morphology.pixels import Pixels
 from scarlet_sed.morphology.point import Point
 from scarlet_sed.morphology.sersic import Exponential, Sersic
 from scarlet_sed.morphology.shape import axis_ratio, ellipticity, position_angle
+from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter, Tied, parameter
 from scarlet_sed.photometry.filters import Filter, FilterSet
 from scarlet_sed.scene import Scene, Source
@@ -33,15 +39,23 @@ from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
 from scarlet_sed.spectrum.templates import Templates
+from scarlet_sed.start.auto import choose_models
+from scarlet_sed.start.detect import detect
+from scarlet_sed.start.detections import Detections
+from scarlet_sed.start.fluxes import initialize
+from scarlet_sed.start.initialize import initial_scene
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PSF",
+    "BandFiles",
     "BandLight",
     "BlackBody",
     "Blend",
     "Component",
+    "CorrelatedNoise",
+    "Detections",
     "EllipticityPrior",
     "Exponential",
     "Filter",
@@ -67,19 +81,30 @@ __all__ = [
     "Sersic",
     "Source",
     "Spectrum",
+    "Starlet",
     "StudentT",
     "Templates",
     "Tied",
+    "Window",
     "axis_ratio",
+    "choose_models",
+    "detect",
     "ellipse",
     "ellipticity",
+    "estimate_noise",
     "fit",
     "image_simplex",
+    "initial_scene",
+    "initialize",
     "laplace",
+    "load_scene",
+    "observations_from_fits",
     "oversampled",
     "parameter",
+    "plot",
     "position_angle",
     "render",
     "render_sources",
+    "save_scene",
     "truncated",
 ]

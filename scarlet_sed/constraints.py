@@ -5,6 +5,7 @@ Both are registered with `numpyro.distributions.biject_to`, so a prior on them i
 """
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -147,7 +148,7 @@ class EllipticityPrior(dist.Distribution):
         scale: dispersion per component. Deep fields show 0.2-0.3 (e.g. Leauthaud et al. 2007, figure 6).
     """
 
-    arg_constraints = {"scale": constraints.positive}
+    arg_constraints: ClassVar = {"scale": constraints.positive}
     support = ellipse
     pytree_data_fields = ("scale",)
 

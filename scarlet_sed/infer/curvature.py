@@ -44,7 +44,7 @@ def probe_gradients(
 
     samples = jax.lax.map(probe, jax.random.split(key, probes))
     used = sum(jnp.sum(observation.weights > 0) for observation in program.observations)
-    misfit = sum(jnp.sum(jnp.square(r)) for r in residuals) / used
+    misfit = jnp.asarray(sum(jnp.sum(jnp.square(r)) for r in residuals)) / used
     return samples, prior_curvature_diagonal(program.families, unconstrained), misfit
 
 

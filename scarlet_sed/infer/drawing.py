@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from scarlet_sed.infer.build import as_observations
-from scarlet_sed.infer.posterior import LogPosterior, images, source_images
+from scarlet_sed.infer.posterior import LogPosterior, images, source_images, stamp_fluxes
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import HostArray
@@ -32,12 +32,11 @@ def truncated(scene: Scene, observations: Any) -> dict[str, float]:
     The frame's edge cuts too: a source near the edge reports what lies beyond it.
     """
     posterior = LogPosterior(scene, as_observations(observations))
-    drawn = posterior.program.stamps(posterior.start)
+    drawn = stamp_fluxes(posterior.program, posterior.start)
     found: dict[str, float] = {}
     order = _paths_by_group(scene, posterior)
-    for paths, (stamps, _, _) in zip(order, drawn, strict=True):
-        for path, stamp in zip(paths, np.asarray(stamps), strict=False):
-            found[path] = float(1.0 - stamp.sum(dtype=np.float64))
+    for paths, fluxes in zip(order, drawn, strict=True):
+        found.update({path: float(1.0 - flux) for path, flux in zip(paths, np.asarray(fluxes, float), strict=False)})
     return {path: found[path] for path in _component_paths(scene)}
 
 

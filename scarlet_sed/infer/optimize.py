@@ -118,7 +118,9 @@ def maximize(
     program = posterior.program
     compiled_before = compilations()
     best = posterior.unconstrain(posterior.start)
-    best_log_prob, history, durations = -np.inf, [], []
+    best_log_prob = -np.inf
+    history: list[np.ndarray] = []
+    durations: list[float] = []
     status = FitStatus.MAX_STEPS
     chunks = max(1, -(-schedule.steps // CHUNK))
     rate, cycle, ended = schedule.learning_rate, 0, False

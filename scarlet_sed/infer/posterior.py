@@ -176,3 +176,9 @@ def source_images(program: Program, values: FamilyValues, source: Array) -> tupl
 def whitened_residuals(program: Program, values: FamilyValues) -> tuple[Array, ...]:
     """Whitened residuals of a program; their squares sum to chi-square."""
     return program.whitened_residuals(values)
+
+
+@jax.jit
+def stamp_fluxes(program: Program, values: FamilyValues) -> tuple[Array, ...]:
+    """Per group, the (n,) flux inside each component's box for a total flux of one."""
+    return tuple(jnp.sum(jnp.sum(stamps, axis=-1), axis=-1) for stamps, _, _ in program.stamps(values))

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import base_support
@@ -112,13 +113,15 @@ def _trust(family: Family, unconstrained: Array, pixel_scale: float) -> HostArra
     return np.maximum(np.abs(u), _SMALLEST)
 
 
-def _blocks(places: Mapping[str, Place], unconstrained: FamilyValues, small: Sequence[int]) -> list[HostArray]:
+def _blocks(
+    places: Mapping[str, Place], unconstrained: FamilyValues, small: Sequence[int]
+) -> list[NDArray[np.integer]]:
     """Indices into the raveled small families of the parameters of each source."""
     starts, begin = {}, 0
     for i in small:
         starts[i] = begin
         begin += unconstrained[i].size
-    found: dict[str, list[HostArray]] = {}
+    found: dict[str, list[NDArray[np.integer]]] = {}
     for path, place in places.items():
         if place.family in starts:
             length = int(np.prod(unconstrained[place.family].shape[1:]))

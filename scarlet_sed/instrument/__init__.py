@@ -1,0 +1,1 @@
+"""Frame, PSF, observation, noise, and the operators between them; this room knows no scene."""

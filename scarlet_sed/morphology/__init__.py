@@ -1,0 +1,1 @@
+"""Shapes of unit flux, one to a file."""

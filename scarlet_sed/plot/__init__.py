@@ -2,6 +2,8 @@
 
 from scarlet_sed.plot.charts import loss as loss
 from scarlet_sed.plot.charts import residual_histograms as residual_histograms
+from scarlet_sed.plot.observed import layers_of as layers_of
+from scarlet_sed.plot.observed import view as view
 from scarlet_sed.plot.panels import inputs as inputs
 from scarlet_sed.plot.panels import residual as residual
 from scarlet_sed.plot.panels import scene as scene

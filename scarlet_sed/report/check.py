@@ -9,8 +9,9 @@ import scarlet_sed.plot as plot
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.noise_estimate import estimate_noise
 from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.plot.observed import layers_of
 from scarlet_sed.plot.style import image_axes, new_figure
-from scarlet_sed.report.page import environment, layers_of, style
+from scarlet_sed.report.page import environment, style
 from scarlet_sed.report.pictures import embed
 from scarlet_sed.report.tables import Grid
 

@@ -13,9 +13,8 @@ from astropy.time import Time
 
 import scarlet_sed.plot as plot
 from scarlet_sed.infer.result import FitResult
-from scarlet_sed.instrument.frame import Frame
-from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.flags import Flag
+from scarlet_sed.plot.observed import layers_of
 from scarlet_sed.plot.view import regrid
 from scarlet_sed.report.goodness import BandGoodness, goodness_grid
 from scarlet_sed.report.pictures import embed
@@ -113,21 +112,6 @@ def style() -> Any:
     return jinja2.utils.markupsafe.Markup((files("scarlet_sed.report") / "style.css").read_text(encoding="utf-8"))
 
 
-def layers_of(frame: Frame, observations: Sequence[Observation]) -> dict[str, plot.Layer]:
-    """Observations as a view takes them."""
-    return {
-        o.name: plot.Layer(
-            bands=tuple(o.filters.names),
-            wavelengths=_wavelengths(o),
-            data=np.asarray(o.data, dtype=float),
-            weights=np.asarray(o.weights, dtype=float),
-            pixel_scale=o.grid.pixel_scale,
-            pixel_map=np.asarray(frame.pixel_map(o.grid)),
-        )
-        for o in observations
-    }
-
-
 def residuals_of(fit: FitResult) -> dict[str, HostArray]:
     """Per band (H, W) residuals in units of the noise that the fit used, NaN where masked."""
     found = {}
@@ -137,12 +121,6 @@ def residuals_of(fit: FitResult) -> dict[str, HostArray]:
         for band, values, weight in zip(o.filters.names, ratio, weights, strict=True):
             found[band if band not in found else f"{o.name} {band}"] = np.where(weight > 0, values, np.nan)
     return found
-
-
-def _wavelengths(observation: Observation) -> tuple[float, ...]:
-    pivots = np.asarray(observation.filters.pivot, dtype=float)
-    # bands without curves keep their order
-    return tuple(np.where(np.isfinite(pivots), pivots, np.arange(len(pivots), dtype=float)).tolist())
 
 
 def _labels(view: plot.View, scene: Scene) -> dict[str, HostArray]:

@@ -3,6 +3,7 @@
 Sizes come in a few buckets, so that sources share compiled programs; offsets are data.
 """
 
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,14 @@ from scarlet_sed.light import Component
 from scarlet_sed.morphology.base import Morphology
 from scarlet_sed.parameters import resolve
 
-# model pixels; steps of at most 4/3 keep the drawn area within a factor 1.8 of what is asked
+# model pixels; steps of about 1.2 keep the drawn area within a factor 1.5 of what is asked
 BUCKETS = (
-    *(12, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256),
-    *(320, 384, 448, 512, 640, 768, 1024),
+    *(12, 16, 20, 24, 28, 32, 36, 42, 48, 56, 64, 72, 84, 96, 112, 128, 144, 168, 192, 224, 256),
+    *(296, 336, 384, 448, 512, 592, 672, 768, 896, 1024),
 )
+# every size of box is a program of its own: a few seconds of compilation buy this share more pixels
+_WASTE = 0.3
+_FREE_WASTE = 20_000
 
 
 class Box(NamedTuple):
@@ -52,18 +56,36 @@ def place(width: float, pixel: tuple[float, float], frame_shape: tuple[int, int]
     return Box((height_width[0], height_width[1]), (corner[0], corner[1]))
 
 
-def component_box(
-    component: Component, position: np.ndarray, box: float | None, frame: Frame, error_budget: float
-) -> Box:
-    """The box of one component.
+def requested_width(component: Component, box: float | None, frame: Frame, error_budget: float) -> float:
+    """Width in model pixels of the box of one component: as the user asked, or from the error budget.
 
     Args:
         component: what is drawn.
-        position: (2,) offset of its source in arcsec.
         box: full width in arcsec that the user asked for, or None.
         frame: the model grid.
         error_budget: fraction of the flux that may fall outside, where `box` is None.
     """
-    width = component_width(component, frame, error_budget) if box is None else box / frame.pixel_scale
-    x, y = frame.pixel(position)
-    return place(width, (float(x), float(y)), frame.shape)
+    if box is None:
+        return component_width(component, frame, error_budget)
+    return box / frame.pixel_scale
+
+
+def merge(widths: Sequence[float], kinds: Sequence[Hashable]) -> list[float]:
+    """Widths enlarged so that components of one kind come in few sizes, for a bounded share of wasted pixels.
+
+    Args:
+        widths: of each component, in pixels.
+        kinds: components of different kinds have different programs anyway.
+    """
+    merged = list(widths)
+    for kind in dict.fromkeys(kinds):
+        members = sorted((i for i, k in enumerate(kinds) if k == kind), key=lambda i: -widths[i])
+        allowance = _WASTE * sum(widths[i] ** 2 for i in members) + _FREE_WASTE
+        size = widths[members[0]]
+        for i in members:
+            extra = size**2 - widths[i] ** 2
+            if extra > allowance:
+                size, extra = widths[i], 0.0
+            allowance -= extra
+            merged[i] = size
+    return merged

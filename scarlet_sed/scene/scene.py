@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -12,7 +13,7 @@ from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.light import Component
 from scarlet_sed.parameters import Parameterized, Tied, current_values, resolve, transparent
-from scarlet_sed.scene.boxes import Box, component_box
+from scarlet_sed.scene.boxes import Box, merge, place, requested_width
 from scarlet_sed.scene.source import Source
 
 
@@ -57,15 +58,13 @@ class Scene(Parameterized):
     def boxes(self) -> list[Box]:
         """The box of each component, in the order of `components`, from the present values."""
         values = current_values(self)
+        drawn = [(name, component) for name, _, component in resolve(self).components()]
+        widths = [requested_width(c, self.sources[n].box, self.frame, self.error_budget) for n, c in drawn]
+        merged = merge(widths, [jax.tree.structure(component) for _, component in drawn])
+        positions = [self.frame.pixel(np.asarray(values[f"{name}.position"], float)) for name, _ in drawn]
         return [
-            component_box(
-                comp,
-                np.asarray(values[f"{name}.position"], float),
-                self.sources[name].box,
-                self.frame,
-                self.error_budget,
-            )
-            for name, _, comp in resolve(self).components()
+            place(width, (float(x), float(y)), self.frame.shape)
+            for width, (x, y) in zip(merged, positions, strict=True)
         ]
 
     def with_sources(self, sources: Mapping[str, Source]) -> "Scene":

@@ -261,8 +261,8 @@ def _scale(now: HostArray, wanted: HostArray, error: HostArray) -> float:
 
 
 def _inside(prior: dist.Distribution, value: HostArray, step: HostArray) -> HostArray:
-    """The value, or the nearest inside a positive support."""
-    if np.all(np.asarray(prior.support(value))):
+    """The value, or the nearest inside the support; on positive supports a tenth of the error at least."""
+    if np.all(np.asarray(prior.support(np.minimum(value, -1.0)))):
         return value
     raised = np.maximum(value, np.maximum(0.1 * step, 1e-12))
     return raised if np.all(np.asarray(prior.support(raised))) else np.abs(value) + step

@@ -19,9 +19,7 @@ def observation(
     """Three bands of round Gaussian PSFs; blank unless data are given."""
     blank = np.zeros((len(BANDS), *shape))
     psfs = [ss.PSF.gaussian(fwhm=2.2 + 0.3 * i) for i in range(len(BANDS))]
-    return ss.Observation(
-        blank if data is None else data, BANDS, psfs, sigma=sigma, pixel_scale=SCALE, name=name
-    )
+    return ss.Observation(blank if data is None else data, BANDS, psfs, sigma=sigma, pixel_scale=SCALE, name=name)
 
 
 def galaxy(position: Sequence[float], flux: Sequence[float], radius: float, *, free: bool) -> ss.Source:

@@ -146,9 +146,7 @@ def test_padding_changes_nothing() -> None:
     image = whole.images(whole.start)["nircam"]
     parts = [ss.render(ss.Scene({n: s}, frame), obs) for n, s in sources.items()]
     np.testing.assert_allclose(image, sum(parts), atol=2e-5)
-    priors = sum(
-        float(jnp.sum(p.prior.log_prob(p.value))) for s in sources.values() for p in s.parameters.values()
-    )
+    priors = sum(float(jnp.sum(p.prior.log_prob(p.value))) for s in sources.values() for p in s.parameters.values())
     np.testing.assert_allclose(whole.program.log_prior(whole.start), priors, rtol=1e-5)
 
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from scarlet_sed.errors import ConfigError
 from scarlet_sed.io.config import Config, read_config
 
