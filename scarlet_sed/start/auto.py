@@ -61,7 +61,7 @@ def choose_models(
     detections: Detections,
     models: Mapping[str, str] | None = None,
     *,
-    steps: int = 150,
+    steps: int = 100,
     error_budget: float = 1e-3,
     progress: bool = False,
 ) -> Choice:
@@ -136,26 +136,29 @@ class _Trial:
 
     def changed(self, state: _State, wanted: Mapping[str, str]) -> Scene:
         """The fitted scene with some sources given other models, started from what the fit knows."""
-        residuals = {
-            o.name: np.asarray(o.data, dtype=np.float64) - state.fit.models[o.name] for o in state.fit.observations
-        }
         assert self.detections.combined is not None
-        rest = stack(self.detections.combined, self.given, residuals)
+        # all of the source's light, not what its smooth model leaves: a profile that tried to follow a ring is too
+        # bright inside it, and a free image cannot take light away
+        light = {
+            o.name: np.asarray(o.data, dtype=np.float64) - np.asarray(o.values["sky"])[:, None, None]
+            for o in state.fit.observations
+        }
+        image = stack(self.detections.combined, state.fit.observations, light)
         bands = tuple(dict.fromkeys(band for o in self.given for band in o.bands))
         sources = dict(state.scene.sources)
         for name, model in wanted.items():
             index = self.detections.names.index(name)
-            sources[name] = self._source(sources[name], index, model, bands, rest)
+            sources[name] = self._source(sources[name], index, model, bands, image)
         return initialize(state.scene.with_sources(sources), list(state.fit.observations))
 
-    def _source(self, old: Source, index: int, model: str, bands: tuple[str, ...], rest: HostArray) -> Source:
+    def _source(self, old: Source, index: int, model: str, bands: tuple[str, ...], image: HostArray) -> Source:
         seed = _fitted_seed(seed_of(self.detections, index), old)
         fresh = make_source(self.detections, index, model, bands, self.detections.frame)
         position = fresh.set({"position": old.values["position"]}).position
         if model == "point":
             return Source(position, light_of(model, seed, bands), old.redshift)
         # what was fitted stays, so that the richer model starts from no worse a place
-        seed = seed._replace(picture=picture(self.detections, index, rest))
+        seed = seed._replace(picture=picture(self.detections, index, image))
         added = added_part(model, seed)
         before = [component.morphology for _, component in old.components()]
         names = ["sersic"] if len(before) == 1 and added.name == "pixels" else ["inner", "outer"][: len(before)]
@@ -194,7 +197,23 @@ def _proposals(state: _State, detections: Detections, chosen: Mapping[str, str])
             wanted[name] = "sersic+sersic+pixels"
         elif model == "sersic" and radius is not None and float(radius) < _COMPACT * fwhm:
             wanted[name] = "point"
-    return wanted
+    return _without_parts(wanted, detections)
+
+
+def _without_parts(wanted: dict[str, str], detections: Detections) -> dict[str, str]:
+    """Leave out free images of faint sources inside the free image of a far brighter one: it may explain them."""
+    kept: dict[str, str] = {}
+    for name, model in wanted.items():  # the most significant come first
+        index = detections.names.index(name)
+        hosts = [detections.names.index(other) for other, its in kept.items() if its.endswith("pixels")]
+        inside = any(
+            np.hypot(*(detections.position[index] - detections.position[host])) < 0.5 * detections.extent[host]
+            and detections.snr[index] < 0.3 * detections.snr[host]
+            for host in hosts
+        )
+        if not (inside and model.endswith("pixels")):
+            kept[name] = model
+    return kept
 
 
 def _pays(before: _State, after: _State, detections: Detections, name: str) -> bool:

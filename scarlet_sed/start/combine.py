@@ -117,7 +117,7 @@ def stack(combined: Combined, observations: Sequence[Observation], images: Mappi
 
     Args:
         combined: made of these observations.
-        observations: one or several.
+        observations: one or several; their astrometric shifts are undone.
         images: (band, h, w) nJy per pixel by observation's name.
     """
     shape = combined.image.shape
@@ -125,9 +125,10 @@ def stack(combined: Combined, observations: Sequence[Observation], images: Mappi
     offsets = combined.positions(x, y)
     total, weights = np.zeros(shape), np.zeros(shape)
     for observation in observations:
-        there = np.moveaxis(observation.grid.pixels(offsets, combined.frame.tangent_point), -1, 0)[::-1]
         scale = observation.grid.pixel_scale / combined.grid.pixel_scale
-        for image, sky in zip(images[observation.name], observed_sky(observation), strict=True):
+        shifts = np.asarray(observation.values["shift"], dtype=float)
+        for image, sky, shift in zip(images[observation.name], observed_sky(observation), shifts, strict=True):
+            there = np.moveaxis(observation.grid.pixels(offsets + shift, combined.frame.tangent_point), -1, 0)[::-1]
             weight = _onto(1 / sky.rms**2, there, 1) * scale**2
             total += weight * _onto(np.where(np.isfinite(sky.rms), image, 0.0), there, 3) / scale**2
             weights += weight
