@@ -68,6 +68,9 @@ def prior_curvature_diagonal(families: Sequence[Family], unconstrained: FamilyVa
     return tuple(curvature(f, u) for f, u in zip(families, unconstrained, strict=True))
 
 
+prior_curvature = jax.jit(prior_curvature_diagonal)
+
+
 @jax.jit
 def gauss_newton(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> Array:
     """(p, p) Gauss-Newton matrix of the likelihood along p directions.

@@ -12,18 +12,20 @@ from tqdm.auto import tqdm
 
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.covariance import laplace
-from scarlet_sed.infer.curvature import probe_gradients
+from scarlet_sed.infer.curvature import prior_curvature
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
 from scarlet_sed.infer.status import FitStatus
-from scarlet_sed.infer.whitening import Whitening, whiten
+from scarlet_sed.infer.whitening import Whitening, identity, whiten
+from scarlet_sed.parameters import as_float
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
 
 Method = Literal["adam", "lbfgs"]
 CHUNK = 25
+_FIT = np.int32(-1)  # in place of a seed: optimiser steps, not probes
 _CYCLE = (2, 3, 4, 6)  # chunks between new whitenings: far from the maximum the curvature changes quickly
 _RESTART = 0.3  # learning rate of a cycle that checks a converged one
 _DECAY = 0.35
@@ -127,12 +129,12 @@ def maximize(
     with tqdm(total=chunks * CHUNK, desc="fit", unit="step", disable=None if progress else True) as bar:
         try:
             while len(history) < chunks and status is FitStatus.MAX_STEPS:
-                whitening = whiten(program, posterior.places, best, cycle)
+                whitening = _whitened_at(posterior, best, cycle)
                 state = _prepare(whitening, method)
                 before_cycle, ended = best_log_prob, False
                 for _ in range(min(_CYCLE[min(cycle, len(_CYCLE) - 1)], chunks - len(history))):
                     started, last = time.perf_counter(), float(state.best_log_prob)
-                    state, losses = _run_chunk(program, state, whitening, jnp.asarray(rate), method)
+                    state, (losses, _) = _run_chunk(program, state, whitening, as_float(rate), _FIT, method)
                     history.append(np.asarray(losses))
                     durations.append(time.perf_counter() - started)
                     bar.update(CHUNK)
@@ -167,9 +169,20 @@ def maximize(
     return best, status, losses, timing
 
 
+def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int) -> Whitening:
+    """Whitening at a point, from one chunk of probes: the program that steps also probes, so it is compiled once."""
+    program = posterior.program
+    plain = identity(posterior.places, unconstrained)
+    state = _prepare(plain, "adam")
+    _, (chi2, gradients) = _run_chunk(program, state, plain, as_float(0.0), np.int32(seed), "adam")
+    used = sum(int(np.sum(np.asarray(o.weights) > 0)) for o in posterior.observations)
+    prior = prior_curvature(program.families, unconstrained)
+    return whiten(program, plain, gradients, prior, float(chi2[0]) / used)
+
+
 def compilations() -> int:
     """How many programs the optimiser has compiled so far in this process."""
-    programs: tuple[Any, ...] = (_run_chunk, probe_gradients, constrain)
+    programs: tuple[Any, ...] = (_run_chunk, prior_curvature, constrain)
     return sum(program._cache_size() for program in programs)
 
 
@@ -178,11 +191,6 @@ def _inside(program: Program, unconstrained: FamilyValues) -> FamilyValues:
 
 
 keep_inside = jax.jit(_inside)
-
-
-def _negative(program: Program, unconstrained: FamilyValues) -> Array:
-    values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
-    return -(program.log_likelihood(values) + program.log_prior(values))
 
 
 def _optimizer(method: Method) -> optax.GradientTransformation:
@@ -198,32 +206,60 @@ def _prepare(whitening: Whitening, method: Method) -> _State:
 
 @partial(jax.jit, static_argnames="method")
 def _run_chunk(
-    program: Program, state: _State, whitening: Whitening, rate: Array, method: Method
-) -> tuple[_State, Array]:
-    """`CHUNK` optimiser steps; returns the new state and minus log-posterior at each visited point."""
+    program: Program, state: _State, whitening: Whitening, rate: Array, seed: Array, method: Method
+) -> tuple[_State, tuple[Array, FamilyValues]]:
+    """`CHUNK` optimiser steps, or as many probes of the curvature at one point.
 
-    def objective(whitened: FamilyValues) -> Array:
-        return _negative(program, _inside(program, whitening(whitened)))
+    Args:
+        program: the model.
+        state: where to start.
+        whitening: coordinates.
+        rate: step size; zero while probing.
+        seed: of the probes; `_FIT` for optimiser steps.
+        method: which optimiser.
+
+    Returns:
+        the new state; and (step,) minus log-posterior at each visited point with the gradients there, or chi-square
+        with the probes J^T z.
+    """
+
+    def draw(whitened: FamilyValues) -> tuple[tuple[Array, ...], FamilyValues]:
+        unconstrained = _inside(program, whitening(whitened))
+        values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+        return program.images(values), values
 
     def keep_best(state: _State, value: Array) -> _State:
-        better = -value > state.best_log_prob
+        better = (-value > state.best_log_prob) & (seed == _FIT)
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.current, state.best)
         return state._replace(best=best, best_log_prob=jnp.where(better, -value, state.best_log_prob))
 
-    def adam(state: _State, _: None) -> tuple[_State, Array]:
-        value, gradient = jax.value_and_grad(objective)(state.current)
+    def slope(images: tuple[Array, ...], values: FamilyValues, _: Array) -> tuple[Array, Any]:
+        return jax.value_and_grad(program.negative_log_prob, argnums=(0, 1))(images, values)
+
+    def probe(images: tuple[Array, ...], values: FamilyValues, number: Array) -> tuple[Array, Any]:
+        key = jax.random.fold_in(jax.random.key(seed), number)
+        chi2, cotangent = program.probe(images, values, key)
+        return chi2, (cotangent, jax.tree.map(jnp.zeros_like, values))
+
+    def adam(state: _State, number: Array) -> tuple[_State, tuple[Array, FamilyValues]]:
+        drawn, pullback = jax.vjp(draw, state.current)
+        value, cotangent = jax.lax.cond(seed == _FIT, slope, probe, *drawn, number)
+        (gradient,) = pullback(cotangent)
         state = keep_best(state, value)
         updates, optimizer = _optimizer("adam").update(gradient, state.optimizer)
         current = jax.tree.map(lambda w, d: w - rate * d, state.current, updates)
-        return state._replace(current=current, optimizer=optimizer), value
+        return state._replace(current=current, optimizer=optimizer), (value, gradient)
 
-    def lbfgs(state: _State, _: None) -> tuple[_State, Array]:
+    def objective(whitened: FamilyValues) -> Array:
+        return program.negative_log_prob(*draw(whitened))
+
+    def lbfgs(state: _State, _: Array) -> tuple[_State, tuple[Array, FamilyValues]]:
         value, gradient = optax.value_and_grad_from_state(objective)(state.current, state=state.optimizer)
         state = keep_best(state, value)
         updates, optimizer = _optimizer("lbfgs").update(
             gradient, state.optimizer, state.current, value=value, grad=gradient, value_fn=objective
         )
         current = jax.tree.map(jnp.add, state.current, updates)
-        return state._replace(current=current, optimizer=optimizer), value
+        return state._replace(current=current, optimizer=optimizer), (value, gradient)
 
-    return jax.lax.scan(adam if method == "adam" else lbfgs, state, None, length=CHUNK)
+    return jax.lax.scan(adam if method == "adam" else lbfgs, state, jnp.arange(CHUNK))

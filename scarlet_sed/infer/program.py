@@ -4,6 +4,8 @@ A `Program` holds no names, no WCS and no host objects. Two scenes with equal sh
 so the second one runs without compiling.
 """
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -105,6 +107,30 @@ class Program(eqx.Module):
             total += noise.log_likelihood(observation.data - image, observation.weights)
         return total
 
+    def negative_log_prob(self, images: tuple[Array, ...], values: FamilyValues) -> Array:
+        """Scalar minus log-posterior (in the parameters) for images that have been drawn already."""
+        total = -self.log_prior(values)
+        for observation, image in zip(self.observations, images, strict=True):
+            noise = materialize(observation.instrument, values).noise
+            total -= noise.log_likelihood(observation.data - image, observation.weights)
+        return total
+
+    def probe(self, images: tuple[Array, ...], values: FamilyValues, key: Array) -> tuple[Array, tuple[Array, ...]]:
+        """Chi-square, and the cotangent of the images for which reverse mode gives J^T z with random signs z.
+
+        J is the Jacobian of the whitened residuals, so the mean outer product of such samples is the Gauss-Newton
+        matrix J^T J (Bekas, Kokiopoulou & Saad 2007).
+        """
+        chi2, cotangents = jnp.zeros(()), []
+        for number, (observation, image) in enumerate(zip(self.observations, images, strict=True)):
+            noise = materialize(observation.instrument, values).noise
+            whiten = partial(_whitened, noise, observation)
+            residual, pullback = jax.vjp(whiten, image)
+            signs = jax.random.rademacher(jax.random.fold_in(key, number), residual.shape, dtype=residual.dtype)
+            cotangents.append(pullback(signs)[0])
+            chi2 += jnp.sum(jnp.sum(jnp.square(residual), axis=-1))
+        return chi2, tuple(cotangents)
+
     def whitened_residuals(self, values: FamilyValues) -> tuple[Array, ...]:
         """(band, height, width) whitened residuals of each observation; their squares sum to chi-square."""
         return tuple(
@@ -160,3 +186,7 @@ class Program(eqx.Module):
         shift = None if instrument.shift is None else instrument.shift @ self.matrix.T
         image = observation.operator(canvas, shift)
         return image + instrument.sky[:, None, None] if with_sky else image
+
+
+def _whitened(noise: Noise, observation: ObservationProgram, image: Array) -> Array:
+    return noise.whiten(observation.data - image, observation.weights)

@@ -16,13 +16,12 @@ from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import base_support
 from scarlet_sed.infer.covariance import is_image
-from scarlet_sed.infer.curvature import probe_gradients
 from scarlet_sed.infer.families import Family, FamilyValues, Place, padded_count
 from scarlet_sed.infer.program import Program
+from scarlet_sed.parameters import as_float
 from scarlet_sed.typing import Array, HostArray
 
-PROBES = 32
-_SHRINKAGE = 0.1  # towards the diagonal: 32 probes know a correlation to about 0.2
+_SHRINKAGE = 0.15  # towards the diagonal: 25 probes know a correlation to 0.2
 _TRUST = 0.05  # largest scale of logarithms, logits and the like: where data say nothing, a step stays a few per cent
 _SMALLEST = 1.0  # of the same for real numbers, in their own unit
 _MOST_WEAKENED = 100.0  # steps are at most ten times those that the noise would allow
@@ -63,10 +62,26 @@ class Whitening(eqx.Module):
         return jax.tree.map(jnp.zeros_like, self.centre)
 
 
+def identity(places: Mapping[str, Place], unconstrained: FamilyValues) -> Whitening:
+    """Whitened coordinates that are the unconstrained ones, in the shape of those that `whiten` makes."""
+    small = [i for i, u in enumerate(unconstrained) if not is_image(u)]
+    scales = jax.tree.map(jnp.ones_like, unconstrained)
+    size = sum(unconstrained[i].size for i in small)
+    blocks = _blocks(places, unconstrained, small)
+    if not blocks:
+        return Whitening(unconstrained, jnp.zeros((0, 0, 0)), jnp.zeros((0, 0), jnp.int32), scales)
+    count, width = padded_count(len(blocks)), padded_count(max(len(block) for block in blocks))
+    indices = np.full((count, width), size, np.int32)
+    for row, block in enumerate(blocks):
+        indices[row, : len(block)] = block
+    roots = np.broadcast_to(np.eye(width), (count, width, width))
+    return Whitening(unconstrained, as_float(roots), jnp.asarray(indices), scales)
+
+
 def whiten(
-    program: Program, places: Mapping[str, Place], unconstrained: FamilyValues, seed: int, probes: int = PROBES
+    program: Program, plain: Whitening, gradients: FamilyValues, prior: FamilyValues, misfit: float
 ) -> Whitening:
-    """Whitening at a point.
+    """Whitening at the centre of `plain`.
 
     The mean outer product of the probes J^T z is the Gauss-Newton matrix J^T J; its block of one source is kept.
     Far from the maximum chi-square exceeds the number of pixels, and so does what a step should dare: the likelihood
@@ -74,33 +89,33 @@ def whiten(
 
     Args:
         program: the model.
-        places: where each path lives; the first part of a path says which source (or observation) it belongs to.
-        unconstrained: the point, which becomes the centre.
-        seed: of the probes.
-        probes: how many; each costs less than an optimiser step.
+        plain: from `identity`.
+        gradients: J^T z, each family with a leading axis (probe,).
+        prior: curvature of the log-prior.
+        misfit: chi-square per pixel.
     """
-    gradients, prior, misfit = probe_gradients(program, unconstrained, jax.random.key(seed), probes)
+    unconstrained = plain.centre
     weaken = float(np.clip(misfit, 1.0, _MOST_WEAKENED))
     pixel_scale = float(np.abs(np.linalg.det(np.asarray(program.matrix))) ** -0.5)
     trust = [_trust(f, u, pixel_scale) for f, u in zip(program.families, unconstrained, strict=True)]
-    scales = []
-    for g, p, limit in zip(gradients, prior, trust, strict=True):
-        curvature = np.mean(np.square(np.asarray(g, float)), axis=0) / weaken + np.asarray(p, float)
-        scales.append(jnp.asarray(1 / np.sqrt(curvature + limit**-2.0), g.dtype))
+    samples = [np.asarray(g, float) for g in gradients]
+    extra = [np.asarray(p, float) + limit**-2.0 for p, limit in zip(prior, trust, strict=True)]
+    scales = tuple(
+        as_float(1 / np.sqrt(np.mean(np.square(g), axis=0) / weaken + e)) for g, e in zip(samples, extra, strict=True)
+    )
     small = [i for i, u in enumerate(unconstrained) if not is_image(u)]
     if not small:
-        return Whitening(unconstrained, jnp.zeros((0, 0, 0)), jnp.zeros((0, 0), jnp.int32), tuple(scales))
-    flat = np.concatenate([np.asarray(gradients[i], float).reshape(probes, -1) for i in small], axis=1)
-    extra = np.concatenate([np.ravel(np.asarray(prior[i], float) + trust[i] ** -2.0) for i in small])
-    blocks = _blocks(places, unconstrained, small)
-    count, width = padded_count(len(blocks)), padded_count(max(len(block) for block in blocks))
-    roots, indices = np.zeros((count, width, width)), np.full((count, width), flat.shape[1])
-    for row, block in enumerate(blocks):
-        part = flat[:, block]
-        roots[row, : len(block), : len(block)] = _inverse_root(part.T @ part / (probes * weaken), extra[block])
-        indices[row, : len(block)] = block
-    dtype = unconstrained[small[0]].dtype
-    return Whitening(unconstrained, jnp.asarray(roots, dtype), jnp.asarray(indices, jnp.int32), tuple(scales))
+        return Whitening(unconstrained, plain.roots, plain.indices, scales)
+    probes = samples[0].shape[0]
+    flat = np.concatenate([samples[i].reshape(probes, -1) for i in small], axis=1)
+    curved = np.concatenate([np.ravel(extra[i]) for i in small])
+    roots = np.zeros(plain.roots.shape)
+    for row, indices in enumerate(np.asarray(plain.indices)):
+        block = indices[indices < flat.shape[1]]
+        if block.size:
+            part = flat[:, block]
+            roots[row, : block.size, : block.size] = _inverse_root(part.T @ part / (probes * weaken), curved[block])
+    return Whitening(unconstrained, as_float(roots), plain.indices, scales)
 
 
 def _trust(family: Family, unconstrained: Array, pixel_scale: float) -> HostArray:
