@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from scarlet_sed.errors import DataError
-from scarlet_sed.instrument.sky_noise import local_sigma, near_value, sky_part
+from scarlet_sed.instrument.sky_noise import local_sigma, near_value, noise_correlation, pixel_share, sky_part
 from scarlet_sed.typing import HostArray
 
 _MAD_TO_SIGMA = 1.482602218505602  # 1 / Phi^-1(3/4): the median absolute deviation of a unit Gaussian, inverted
@@ -79,6 +79,8 @@ def estimate_noise(
             gain[i] = _gain_of_residuals(_cube(model)[i], image, masks[i] | where, sigma[i])
         elif noise is not None:
             gain[i] = _gain_of_map(image, noise[i] - near_value(noise[i], where), masks[i] | where, sigma[i])
+            correlation = noise_correlation(image / sigma[i], where)
+            gain[i] *= pixel_share(noise[i][~masks[i]], noise[i][where], sigma[i] ** 2, correlation)[0]
         source = gain[i] * np.maximum(ndimage.gaussian_filter(image, 1.0), 0.0)
         base = sky_part(noise[i], where, source) if noise is not None and np.all(noise[i][where] > 0) else None
         local[i] = local_sigma(image, where, base)

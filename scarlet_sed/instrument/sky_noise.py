@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from scarlet_sed.typing import HostArray
@@ -14,6 +15,7 @@ _CLIP = 3.0
 _CLIPPED = math.erf(_CLIP / math.sqrt(2)) - _CLIP * math.sqrt(2 / math.pi) * math.exp(-(_CLIP**2) / 2)
 _CLIPPED += _CLIP**2 * math.erfc(_CLIP / math.sqrt(2))
 _MAD_TO_SIGMA = 1.482602218505602
+_LAGS = 3
 
 
 def local_sigma(residual: HostArray, blank: np.ndarray, shape_of_noise: HostArray | None) -> HostArray:
@@ -71,3 +73,34 @@ def _log_likelihood(residual: HostArray, blank: np.ndarray, sigma: HostArray) ->
     """Mean Gaussian log-density of the blank sky, outliers clipped."""
     ratio = residual[blank] / sigma[blank]
     return float(np.mean(-np.log(sigma[blank]) - 0.5 * np.minimum(np.square(ratio), _CLIP**2)))
+
+
+def noise_correlation(noise: HostArray, blank: NDArray[np.bool_]) -> float:
+    """Sum of the autocorrelation of noise over lags of up to three pixels, from its blank pixels; at least 1."""
+    noise = np.where(blank, np.clip(noise, -4, 4), 0.0)
+    noise = np.where(blank, noise - noise[blank].mean(), 0.0)
+    pad = [size + 2 * _LAGS for size in noise.shape]
+    power = np.abs(np.fft.rfft2(noise, pad)) ** 2
+    pairs = np.fft.irfft2(np.abs(np.fft.rfft2(blank.astype(float), pad)) ** 2, pad)
+    shared = np.fft.irfft2(power, pad) / np.maximum(pairs, 1.0)
+    lags = np.arange(-_LAGS, _LAGS + 1)
+    near = shared[np.ix_(lags, lags)] / shared[0, 0]
+    return float(max(1.0, near.sum()))
+
+
+def pixel_share(given: HostArray, given_sky: HostArray, scatter: float, correlation: float) -> tuple[float, bool]:
+    """The share of a noise map's photon variance that single pixels show, and whether the map has a floor.
+
+    Noise maps of drizzled images often hold the variance that white noise of the same large-scale power would have;
+    drizzling has spread part of it over neighbours, and a floor hides even the sky's level.
+
+    Args:
+        given: (n,) variances of the map where it is valid.
+        given_sky: (m,) those of blank sky.
+        scatter: variance of single pixels of blank sky.
+        correlation: from `noise_correlation`.
+    """
+    floor = float(np.nanmin(given))
+    at_least = np.count_nonzero(given <= 1.002 * floor) > 0.2 * given.size
+    floored = bool(at_least and floor > 1.5 * scatter * correlation)
+    return (1.0 / correlation if floored else min(1.0, scatter / float(np.median(given_sky)))), floored

@@ -21,7 +21,8 @@ class Scene(Parameterized):
     """A sum of sources, ready to be rendered, fitted or sampled.
 
     Args:
-        sources: sources by name; names are the first part of every parameter's path.
+        sources: sources by name; names are the first part of every parameter's path, and their alphabetical order
+            is that of catalogues.
         frame: the model grid.
         error_budget: fraction of a component's flux that may fall outside the box it is drawn in, where the source
             does not set its own box. `truncated` reports what does.
@@ -40,7 +41,8 @@ class Scene(Parameterized):
             raise SourceError("a scene without sources", fix="give at least one ss.Source")
         if not 0 < error_budget < 1:
             raise ParameterError(f"error_budget is {error_budget}", fix="give a fraction between 0 and 1")
-        self.sources = {name: _checked(name, source, frame) for name, source in sources.items()}
+        # alphabetical, because that is the order in which JAX rebuilds dictionaries
+        self.sources = {name: _checked(name, sources[name], frame) for name in sorted(sources, key=str)}
         self.frame = frame
         self.error_budget = float(error_budget)
         current_values(self)  # follows every tie, so that broken ones are found here

@@ -13,12 +13,11 @@ from scipy import ndimage
 
 from scarlet_sed.errors import DataError
 from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.instrument.sky_noise import noise_correlation, pixel_share
 from scarlet_sed.typing import HostArray
 
 MAD = 1.4826
 """Standard deviation of a Gaussian over its median absolute deviation."""
-
-_LAGS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,19 +81,6 @@ def _without_sources(image: HostArray, valid: NDArray[np.bool_], blank: NDArray[
     return found
 
 
-def noise_correlation(noise: HostArray, blank: NDArray[np.bool_]) -> float:
-    """Sum of the autocorrelation of noise over lags of up to three pixels, from its blank pixels; at least 1."""
-    noise = np.where(blank, np.clip(noise, -4, 4), 0.0)
-    noise = np.where(blank, noise - noise[blank].mean(), 0.0)
-    pad = [size + 2 * _LAGS for size in noise.shape]
-    power = np.abs(np.fft.rfft2(noise, pad)) ** 2
-    pairs = np.fft.irfft2(np.abs(np.fft.rfft2(blank.astype(float), pad)) ** 2, pad)
-    shared = np.fft.irfft2(power, pad) / np.maximum(pairs, 1.0)
-    lags = np.arange(-_LAGS, _LAGS + 1)
-    near = shared[np.ix_(lags, lags)] / shared[0, 0]
-    return float(max(1.0, near.sum()))
-
-
 def observed_sky(observation: Observation) -> list[BlankSky]:
     """The blank sky of each band of an observation, in nJy per pixel."""
     data = np.asarray(observation.data, dtype=np.float64)
@@ -129,16 +115,12 @@ def photon_slope(image: HostArray, weights: HostArray, sky: BlankSky) -> float:
     """Variance of a single pixel per unit of source brightness, from the given noise; 0 where it shows none."""
     valid = weights > 0
     given = np.where(valid, 1.0 / np.where(valid, weights, 1.0), np.nan)
-    floor = np.nanmin(given)
     scatter = float(np.median(sky.rms[sky.blank] ** 2))
-    # many pixels at the least variance, and that above what the sky's scatter and correlation call for
-    at_least = np.count_nonzero(given <= 1.002 * floor) > 0.2 * np.count_nonzero(valid)
-    floored = bool(at_least and floor > 1.5 * scatter * sky.correlation)
-    base = np.median(given[sky.blank])
+    share, floored = pixel_share(given[valid], given[sky.blank], scatter, sky.correlation)
+    floor, base = np.nanmin(given), np.median(given[sky.blank])
     excess = given - (0.0 if floored else base)
     bright = valid & (image - sky.level > 20 * sky.rms) & (given > 1.1 * (floor if floored else base))
     if np.count_nonzero(bright) < 10:
         return 0.0
     slope = max(0.0, float(np.median(excess[bright] / (image[bright] - sky.level))))
-    pixel = 1.0 / sky.correlation if floored else min(1.0, scatter / base)
-    return slope * pixel
+    return slope * share

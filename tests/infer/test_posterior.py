@@ -174,3 +174,12 @@ def test_probed_diagonal_estimates_the_exact_one() -> None:
         exact = jnp.diag(gauss_newton(posterior.program, unconstrained, tuple(basis))).reshape(u.shape)
         mean = jnp.mean(jnp.stack([e[family] for e in estimates]), axis=0)
         assert np.all(np.asarray(mean) > 0.5 * np.asarray(exact))  # the prior adds to it, 96 probes know it to 15 %
+
+
+def test_order_of_names_does_not_matter() -> None:
+    """JAX sorts dictionaries when it rebuilds them: boxes, groups and components must agree on the order."""
+    obs, frame = mock()
+    small, large = galaxy((0.2, 0.0), (1, 1, 1), 0.03, free=False), galaxy((-0.2, 0.0), (9, 9, 9), 0.2, free=False)
+    forward, backward = ss.Scene({"a": small, "b": large}, frame), ss.Scene({"z": small, "b": large}, frame)
+    np.testing.assert_allclose(ss.render(forward, obs), ss.render(backward, obs), atol=1e-5)
+    assert list(jax.tree.map(lambda x: x, backward).sources) == list(backward.sources)
