@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.covariance import laplace
