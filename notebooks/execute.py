@@ -1,5 +1,6 @@
 """Execute every notebook of this folder in place, or fail with the cell that broke."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from nbclient import NotebookClient
 def main() -> int:
     """Run the notebooks named on the command line, or all."""
     folder = Path(__file__).parent
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # progress bars are text here
     paths = [Path(p) for p in sys.argv[1:]] or sorted(folder.glob("*.ipynb"))
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
