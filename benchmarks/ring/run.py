@@ -133,7 +133,13 @@ def draw(truth: Table, band: str, shape: tuple[int, int], scale: float, psf: np.
 
 def compare(truth: Table, catalog: Any) -> dict[str, Any]:
     """Flux ratios and pulls of the recovered galaxies."""
-    distance = np.hypot(truth["x"][:, None] - np.asarray(catalog["x"])[None, :], truth["y"][:, None] - np.asarray(catalog["y"])[None, :]) * 0.03
+    distance = (
+        np.hypot(
+            truth["x"][:, None] - np.asarray(catalog["x"])[None, :],
+            truth["y"][:, None] - np.asarray(catalog["y"])[None, :],
+        )
+        * 0.03
+    )
     nearest = np.argmin(distance, axis=1)
     found = distance[np.arange(len(truth)), nearest] < MATCH
     report: dict[str, Any] = {"injected": len(truth), "found": int(found.sum()), "bands": {}}
