@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--noise-model", default="gaussian")
     parser.add_argument("--fit-only", action="store_true")
     parser.add_argument("--inject-only", action="store_true")
+    parser.add_argument("--keep", type=Path, help="keep images, catalogues and reports in this folder")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "ring.json")
     options = parser.parse_args()
     field = options.shared / "data" / "cosmos_web_ring"
@@ -48,7 +49,7 @@ def main() -> int:
         return 0
     report: dict[str, Any] = {"load_1min": os.getloadavg()[0], "noise_model": options.noise_model}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = Path(name) if options.keep is None else options.keep
         if not options.inject_only:
             report["field"] = fit_field(field, folder, options.noise_model)
         if not options.fit_only:
@@ -93,8 +94,9 @@ def injected(field: Path, folder: Path, seed: int, noise_model: str) -> dict[str
         image = fits.getdata(field / band / "data.fits").astype(float)
         psf = fits.getdata(field / band / "psf.fits").astype(float)
         image += draw(truth, band, image.shape, scale, psf) / (scale**2 * NJY)
-        (folder / "images" / band).mkdir(parents=True)
-        fits.PrimaryHDU(image).writeto(folder / "images" / band / "data.fits")
+        (folder / "images" / band).mkdir(parents=True, exist_ok=True)
+        fits.PrimaryHDU(image).writeto(folder / "images" / band / "data.fits", overwrite=True)
+    truth.write(folder / "truth.ecsv", overwrite=True)
     outcome = run(config_text(folder / "images", field, noise_model), folder / "injected")
     return compare(truth, outcome.catalog)
 

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from sersic_truth import PERIOD, Profile, neighbours, psf_transform, seen_through_gaussian
 
+from scarlet_sed.instrument.frame import MODEL_PSF_SIGMA
 from scarlet_sed.instrument.operator import build_operator
 from scarlet_sed.instrument.psf import PSF
 from scarlet_sed.morphology.base import Grid
@@ -30,7 +31,7 @@ from scarlet_sed.morphology.shape import circularised, ellipticity
 SHARED = Path(os.environ.get("SCARLET_SED_SHARED", Path(__file__).parents[3] / "shared"))
 PSFS = SHARED / "data" / "ceers_psf"
 NATIVE = 0.03  # arcsec
-PSF_SIGMA = 0.9  # model pixels
+PSF_SIGMA = MODEL_PSF_SIGMA  # model pixels
 SHAPES = ((41, 41), (40, 40), (33, 48))
 INDICES = (0.3, 0.5, 1.0, 2.5, 4.0, 6.0, 8.0)
 RADII = (0.7, 1.0, 2.0, 8.0)  # native pixels
