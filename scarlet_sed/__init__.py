@@ -1,7 +1,7 @@
 """scarlet_sed: differentiable models of blended multi-band images, with the physics of each galaxy as parameters."""
 
 from scarlet_sed import plot
-from scarlet_sed.constraints import EllipticityPrior, ellipse, image_simplex
+from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, image_simplex
 from scarlet_sed.errors import ScarletSEDError
 from scarlet_sed.infer import (
     FitResult,
@@ -79,6 +79,7 @@ __all__ = [
     "ScarletSEDError",
     "Scene",
     "Sersic",
+    "SmoothImage",
     "Source",
     "Spectrum",
     "Starlet",

@@ -18,10 +18,12 @@ from numpyro.distributions import biject_to, constraints
 from scarlet_sed.constraints import (
     EllipticityPrior,
     ImageSimplexTransform,
+    SmoothImage,
     UnitDiscTransform,
     bijection,
     ellipse,
     image_simplex,
+    lowest,
 )
 from scarlet_sed.errors import ImproperPriorError, ParameterError, ScarletSEDError, ShapeError, UnitError
 from scarlet_sed.parameters import (
@@ -293,3 +295,35 @@ def test_ellipticity_prior_batches() -> None:
     assert prior.batch_shape == (3,) and prior.event_shape == (2,)
     assert prior.sample(jax.random.key(0), (4,)).shape == (4, 3, 2)
     assert prior.log_prob(jnp.zeros((3, 2))).shape == (3,)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0])
+def test_smooth_image_prior_is_the_sum_over_neighbours(scale: float, x64: None, rng: np.random.Generator) -> None:
+    image = rng.dirichlet(np.ones(12)).reshape(3, 4)
+    log = np.log(image)
+    pairs = [(log[i, j] - log[i + 1, j]) ** 2 for i in range(2) for j in range(4)]
+    pairs += [(log[i, j] - log[i, j + 1]) ** 2 for i in range(3) for j in range(3)]
+    prior = SmoothImage((3, 4), scale)
+    assert float(prior.log_prob(jnp.asarray(image))) == pytest.approx(-0.5 * sum(pairs) / scale**2, rel=1e-12)
+    assert float(prior.log_prob(prior.mean)) == 0.0
+
+
+def test_smooth_image_prior_stacks_and_takes_empty_pixels() -> None:
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), SmoothImage((2, 2), 0.5), SmoothImage((2, 2), 1.0))
+    image = jnp.asarray([[0.0, 1.0], [0.0, 0.0]])
+    values = jax.vmap(lambda prior: prior.log_prob(image))(stacked)
+    assert np.all(np.isfinite(values)) and float(values[0]) == pytest.approx(4 * float(values[1]))
+    assert np.all(np.isfinite(jax.grad(SmoothImage((2, 2)).log_prob)(image)))
+
+
+@pytest.mark.parametrize(
+    ("prior", "least"),
+    [
+        (dist.Normal(0, 1), -np.inf),
+        (dist.HalfNormal(1.0), 0.0),
+        (dist.TruncatedNormal(0.0, 1.0, low=-3.0), -3.0),
+        (dist.Uniform(2.0, 5.0), 2.0),
+    ],
+)
+def test_lowest_value_of_a_support(prior: dist.Distribution, least: float) -> None:
+    assert float(lowest(prior)) == least

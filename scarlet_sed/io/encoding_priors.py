@@ -97,7 +97,7 @@ def distribution_arguments(prior: dist.Distribution) -> dict[str, Any]:
 
 def _argument_names(cls: type[dist.Distribution]) -> tuple[str, ...]:
     own = _ATTRIBUTES.get(cls.__name__) if _DISTRIBUTIONS.get(cls.__name__) is cls else None
-    return own or tuple(cls.arg_constraints)
+    return own or getattr(cls, "constructor_arguments", None) or tuple(cls.arg_constraints)
 
 
 def make_distribution(cls: type[dist.Distribution], arguments: Mapping[str, Any]) -> dist.Distribution:

@@ -24,6 +24,9 @@ from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.initialize import initial_scene
 from scarlet_sed.start.observations import free_sky
 
+_LAGS = 12
+"""Pixels over which noise is taken to be correlated: drizzling reaches 3, flat-field and 1/f residuals farther."""
+
 Stage = Callable[[str], AbstractContextManager[None]]
 
 
@@ -156,7 +159,8 @@ def _with_noise(observation: Observation, config: Config) -> Observation:
         smooth = np.stack([ndimage.gaussian_filter(image, 1.0) for image in light])
         observation = observation.with_noise(weights=np.where(used, 1.0 / estimate.variance(smooth), 0.0))
     if correlated:
-        noise = CorrelatedNoise.estimate(data, estimate.blank, weights=np.asarray(observation.weights, dtype=float))
+        weights = np.asarray(observation.weights, dtype=float)
+        noise = CorrelatedNoise.estimate(data, estimate.blank, weights=weights, lags=_LAGS, fill_steps=1)
         observation = observation.with_noise(noise)
     return observation
 

@@ -12,6 +12,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from scipy.optimize import lsq_linear
 
+from scarlet_sed.constraints import lowest
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.observation import Observation
@@ -61,8 +62,8 @@ class _Patch:
 def linear_fluxes(scene: Scene, observations: Observations) -> LinearFluxes:
     """Solve for the flux of each component in each band, shapes and positions held.
 
-    Fluxes whose prior is positive, and those of sources with several components, are kept non-negative; others may
-    come out negative where the noise says so. The sky level is solved for where an observation's sky is free.
+    Fluxes are kept inside the support of their prior, and those of sources with several components non-negative. The
+    sky level is solved for where an observation's sky is free.
 
     Args:
         scene: its present shapes and positions are used, its spectra are not.
@@ -72,13 +73,13 @@ def linear_fluxes(scene: Scene, observations: Observations) -> LinearFluxes:
     bands = tuple(dict.fromkeys(band for observation in several for band in observation.bands))
     paths = [f"{name}.{part}" if part else name for name, part, _ in scene.components()]
     patches = _unit_images(scene, several, bands)
-    bounded = _bounded(scene)
+    floors = _floors(scene)
     flux = np.full((len(paths), len(bands)), np.nan)
     error = np.full_like(flux, np.nan)
     sky = {o.name: np.array(o.values["sky"], dtype=float) for o in several}
     for index, band in enumerate(bands):
         seen = [(o, o.bands.index(band), patches[o.name]) for o in several if band in o.bands]
-        solution, deviation, level = _solve(seen, bounded)
+        solution, deviation, level = _solve(seen, floors)
         flux[:, index], error[:, index] = solution, deviation
         for (observation, b, _), value in zip(seen, level, strict=True):
             sky[observation.name][b] = value
@@ -141,22 +142,21 @@ def _colours(windows: list[list[tuple[slice, slice]]]) -> list[int]:
     return colour
 
 
-def _bounded(scene: Scene) -> list[bool]:
-    """Whether each component's flux must not be negative."""
+def _floors(scene: Scene) -> list[float]:
+    """The least flux that each component may have."""
     found = []
     for name, _, component in scene.components():
         leaf = component.spectrum.flux if isinstance(component.spectrum, FreeSpectrum) else None
-        real = isinstance(leaf, Parameter) and leaf.prior.support in (constraints.real, constraints.real_vector)
-        several = len(scene.sources[name].components()) > 1
-        found.append(several or (leaf is not None and isinstance(leaf, Parameter) and not real))
+        least = float(np.max(lowest(leaf.prior))) if isinstance(leaf, Parameter) else -np.inf
+        found.append(max(least, 0.0) if len(scene.sources[name].components()) > 1 else least)
     return found
 
 
 def _solve(
-    seen: list[tuple[Observation, int, list[_Patch]]], bounded: list[bool]
+    seen: list[tuple[Observation, int, list[_Patch]]], floors: list[float]
 ) -> tuple[HostArray, HostArray, HostArray]:
     """Fluxes, their errors and the sky levels in one band, seen by one or more observations."""
-    count = len(bounded)
+    count = len(floors)
     size = count + len(seen)
     normal, right = np.zeros((size, size)), np.zeros(size)
     held = np.zeros(size, dtype=bool)
@@ -183,7 +183,7 @@ def _solve(
     used = (np.diag(normal) > 1e-12 * np.diag(normal)[:count].max(initial=1e-300)) & ~held
     solution, deviation = np.full(size, np.nan), np.full(size, np.nan)
     if used.any():
-        low = np.where(np.array(bounded + [False] * len(seen)), 0.0, -np.inf)[used]
+        low = np.array(floors + [-np.inf] * len(seen))[used]
         solution[used], deviation[used] = _least_squares(normal[np.ix_(used, used)], right[used], low)
     found = np.where(held[count:] | ~np.isfinite(solution[count:]), level, solution[count:])
     return solution[:count], deviation[:count], found
@@ -197,7 +197,7 @@ def _least_squares(normal: HostArray, right: HostArray, low: HostArray) -> tuple
     root = (vectors * np.sqrt(values)) @ vectors.T
     target = ((vectors / np.sqrt(values)) @ vectors.T) @ (right * scale)
     if np.any(np.isfinite(low)):
-        solution = lsq_linear(root, target, bounds=(low, np.inf)).x
+        solution = lsq_linear(root, target, bounds=(low / scale, np.inf)).x
     else:
         solution = np.linalg.solve(root, target)
     deviation = np.sqrt(np.diag((vectors / values) @ vectors.T))
@@ -261,8 +261,6 @@ def _scale(now: HostArray, wanted: HostArray, error: HostArray) -> float:
 
 
 def _inside(prior: dist.Distribution, value: HostArray, step: HostArray) -> HostArray:
-    """The value, or the nearest inside the support; on positive supports a tenth of the error at least."""
-    if np.all(np.asarray(prior.support(np.minimum(value, -1.0)))):
-        return value
-    raised = np.maximum(value, np.maximum(0.1 * step, 1e-12))
+    """The value, or the nearest that lies inside the support by a tenth of the error at least."""
+    raised = np.maximum(value, np.asarray(lowest(prior), float) + np.maximum(0.1 * step, 1e-12))
     return raised if np.all(np.asarray(prior.support(raised))) else np.abs(value) + step

@@ -74,10 +74,13 @@ def seed_of(detections: Detections, index: int) -> Seed:
     """What detection knows of a source."""
     scale = _native_scale(detections)
     flux = float(detections.flux[index])
+    flux = flux if np.isfinite(flux) and flux > 0 else 1.0
+    snr = float(detections.snr[index])
     return Seed(
         radius=float(max(detections.radius[index], 0.25 * scale)),
         ellipticity=detections.ellipticity[index],
-        flux=flux if np.isfinite(flux) and flux > 0 else 1.0,
+        flux=flux,
+        noise=flux / snr if np.isfinite(snr) and snr > 0 else flux,
         picture=picture(detections, index),
         pixel_scale=scale,
     )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpyro.distributions as dist
 
-from scarlet_sed.constraints import EllipticityPrior
+from scarlet_sed.constraints import EllipticityPrior, SmoothImage
 from scarlet_sed.errors import ConfigError
 from scarlet_sed.light import Blend, Component, Light
 from scarlet_sed.morphology.base import Morphology
@@ -26,6 +26,10 @@ LATTICES = (9, 13, 17, 23, 31, 41, 55, 73, 97, 129)
 """Widths of free images: few, so that sources share programs; odd, so that one pixel lies on the centre."""
 
 
+_SMOOTH = 0.5
+"""Typical difference of the logarithms of neighbouring pixels of a free image."""
+
+
 class Seed(NamedTuple):
     """What is known of one source before the fit.
 
@@ -33,6 +37,7 @@ class Seed(NamedTuple):
         radius: circularised half-light radius in arcsec.
         ellipticity: (2,) on the sky.
         flux: nJy, of the order of its flux in a band; positive.
+        noise: nJy, standard deviation of that flux.
         picture: (n, n) brightness around the source on the native pixels along the frame's axes, n odd, others' light
             left out; None where there is no image.
         pixel_scale: arcsec, of the picture.
@@ -41,14 +46,19 @@ class Seed(NamedTuple):
     radius: float
     ellipticity: HostArray
     flux: float
+    noise: float
     picture: HostArray | None
     pixel_scale: float
 
 
 def flux_prior(seed: Seed, bands: tuple[str, ...]) -> Parameter:
-    """Flux in each band, flat on the scale of the source: N(0, (10 flux)^2). It may be negative where noise says so."""
-    scale = np.full(len(bands), 10.0 * max(seed.flux, 1e-6))
-    return Parameter(np.full(len(bands), seed.flux), dist.Normal(np.zeros(len(bands)), scale))
+    """Flux in each band, flat on the scale of the source: N(0, (10 flux)^2), cut five of its errors below zero.
+
+    Noise may make a flux negative; a neighbour whose light it could take away again may not.
+    """
+    flux = max(seed.flux, 1e-6)
+    low, scale = np.full(len(bands), -5.0 * max(seed.noise, 1e-3 * flux)), np.full(len(bands), 10.0 * flux)
+    return Parameter(np.full(len(bands), seed.flux), dist.TruncatedNormal(np.zeros(len(bands)), scale, low=low))
 
 
 def positive_flux_prior(seed: Seed, bands: tuple[str, ...]) -> Parameter:
@@ -105,7 +115,8 @@ def _bulge(seed: Seed) -> Morphology:
 
 
 def _pixels(seed: Seed) -> Morphology:
-    return Pixels.from_image(_picture(seed), seed.pixel_scale, floor=1e-3)
+    image = _picture(seed)
+    return Pixels.from_image(image, seed.pixel_scale, SmoothImage(image.shape, _SMOOTH), floor=1e-3)
 
 
 def _starlet(seed: Seed) -> Morphology:

@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import EllipticityPrior, ellipse, image_simplex
+from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, image_simplex
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.io.scene_file import load_scene, save_scene
@@ -120,6 +120,7 @@ PRIORS = [
     dist.ImproperUniform(ellipse, (), (2,)),
     dist.ImproperUniform(image_simplex, (), (5, 4)),
     EllipticityPrior(0.2),
+    SmoothImage((3, 4), 0.7),
 ]
 
 

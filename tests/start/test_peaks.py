@@ -76,7 +76,7 @@ def test_ellipticity_of_a_covariance_on_a_mirrored_sky():
 
 
 def test_every_model_can_be_built_without_an_image():
-    seed = Seed(0.2, np.array([0.1, -0.2]), 100.0, None, 0.03)
+    seed = Seed(0.2, np.array([0.1, -0.2]), 100.0, 5.0, None, 0.03)
     for model in MODELS:
         light = light_of(model, seed, ("g", "r"))
         assert [name for name, _ in light.components()]
