@@ -1,13 +1,15 @@
 """Gaussian uncertainties of a fit from the Gauss-Newton matrix at its maximum (the Laplace approximation)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scarlet_sed.infer.curvature import curvature_diagonal, gauss_newton, prior_hessian
+from scarlet_sed.infer.curvature import curvature_diagonal, prior_hessian
 from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.fisher import Direction, gauss_newton
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.typing import Array, HostArray
 
@@ -42,11 +44,12 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues) -> Laplace:
     """
     program = posterior.program
     values = posterior.constrain(unconstrained)
-    dense, order = _basis(posterior, unconstrained)
+    directions = _directions(posterior, unconstrained)
+    dense, order = _basis(directions, unconstrained), [direction.path for direction in directions]
     spread: list[HostArray] = [np.zeros(np.shape(v)) for v in values]
     covariance: HostArray = np.zeros((0, 0))
     if order:
-        matrix = np.asarray(gauss_newton(program, unconstrained, dense), np.float64)
+        matrix = gauss_newton(posterior, unconstrained, directions)
         prior = np.asarray(prior_hessian(program, unconstrained, dense), np.float64)
         covariance = _invert(matrix + _positive_part(prior))
         root = _root(covariance)
@@ -64,21 +67,22 @@ def is_image(family: Array) -> bool:
     return int(np.prod(family.shape[1:])) > IMAGE_SIZE
 
 
-def _basis(posterior: LogPosterior, unconstrained: FamilyValues) -> tuple[FamilyValues, list[str]]:
-    """Unit directions of every number of every parameter that is not an image, and the path of each."""
-    directions: list[tuple[int, int, int]] = []
-    order: list[str] = []
+def _directions(posterior: LogPosterior, unconstrained: FamilyValues) -> list[Direction]:
+    """Every number of every parameter that is not an image."""
+    found = []
     for path, place in posterior.places.items():
-        if is_image(posterior.start[place.family]):
-            continue
-        for element in range(int(np.prod(unconstrained[place.family].shape[1:]))):
-            directions.append((place.family, place.row, element))
-            order.append(path)
-    basis = [np.zeros((len(order), u.shape[0], int(np.prod(u.shape[1:]))), u.dtype) for u in unconstrained]
-    for index, (family, row, element) in enumerate(directions):
-        basis[family][index, row, element] = 1.0
-    shaped = (jnp.asarray(b.reshape(len(order), *u.shape)) for b, u in zip(basis, unconstrained, strict=True))
-    return tuple(shaped), order
+        if not is_image(posterior.start[place.family]):
+            length = int(np.prod(unconstrained[place.family].shape[1:]))
+            found += [Direction(path, place.family, place.row, element) for element in range(length)]
+    return found
+
+
+def _basis(directions: Sequence[Direction], unconstrained: FamilyValues) -> FamilyValues:
+    """Unit vectors along the directions, each family with a leading axis."""
+    basis = [np.zeros((len(directions), u.shape[0], int(np.prod(u.shape[1:]))), u.dtype) for u in unconstrained]
+    for index, direction in enumerate(directions):
+        basis[direction.family][index, direction.row, direction.element] = 1.0
+    return tuple(jnp.asarray(b.reshape(len(directions), *u.shape)) for b, u in zip(basis, unconstrained, strict=True))
 
 
 def _positive_part(matrix: HostArray) -> HostArray:

@@ -1,4 +1,4 @@
-"""Curvature of the log-posterior by Gauss-Newton: its diagonal by random probes, and dense.
+"""Curvature of the log-posterior by Gauss-Newton: its diagonal by random probes, and that of the prior.
 
 With whitened residuals r(u) (whose squares sum to chi-square) and Jacobian J = dr/du, the Gauss-Newton matrix is
 J^T J: positive by construction, and the Fisher matrix for Gaussian noise. The curvature of the prior is added.
@@ -18,7 +18,8 @@ from scarlet_sed.typing import Array
 _BATCH = 4
 
 
-def _residuals(program: Program, unconstrained: FamilyValues) -> tuple[Array, ...]:
+def whitened(program: Program, unconstrained: FamilyValues) -> tuple[Array, ...]:
+    """Per observation, (band, H', W') whitened residuals at unconstrained numbers."""
     values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
     return program.whitened_residuals(values)
 
@@ -35,7 +36,7 @@ def probe_gradients(
         J^T z, each family with a leading axis (probe,); the diagonal curvature of the prior; and chi-square per
         pixel.
     """
-    residuals, pullback = jax.vjp(lambda u: _residuals(program, u), unconstrained)
+    residuals, pullback = jax.vjp(lambda u: whitened(program, u), unconstrained)
 
     def probe(key: Array) -> FamilyValues:
         keys = jax.random.split(key, len(residuals))
@@ -69,22 +70,6 @@ def prior_curvature_diagonal(families: Sequence[Family], unconstrained: FamilyVa
 
 
 prior_curvature = jax.jit(prior_curvature_diagonal)
-
-
-@jax.jit
-def gauss_newton(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> Array:
-    """(p, p) Gauss-Newton matrix of the likelihood along p directions.
-
-    Args:
-        program: the model.
-        unconstrained: where.
-        basis: directions, each family with a leading axis p.
-    """
-
-    # linearised once: the profiles are not drawn again for every direction
-    _, derivative = jax.linearize(lambda u: _residuals(program, u), unconstrained)
-    columns = jax.lax.map(lambda direction: ravel_pytree(derivative(direction))[0], basis)
-    return columns @ columns.T
 
 
 @jax.jit

@@ -14,19 +14,15 @@ from scipy.optimize import lsq_linear
 
 from scarlet_sed.constraints import lowest
 from scarlet_sed.infer.posterior import LogPosterior
-from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.infer.windows import colours, common, overlap, window, within
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.light import Component
 from scarlet_sed.parameters import Parameter, current_values, freeze, resolve
-from scarlet_sed.scene.boxes import Box
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.scene.source import Source
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.start.observations import Observations, as_list
 from scarlet_sed.typing import HostArray
-
-_WINGS = 6.0
-"""How far, in FWHM of the PSF, a component's image is followed beyond its box."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,44 +98,18 @@ def _unit_images(scene: Scene, several: list[Observation], bands: tuple[str, ...
     frozen = [freeze(o.set({"sky": np.zeros(len(o.bands))}), "*") for o in several]
     posterior = LogPosterior(exploded, frozen)
     boxes = dict(zip(alone, exploded.boxes(), strict=True))
-    windows = {o.name: {key: _window(box, scene.frame, o) for key, box in boxes.items()} for o in several}
-    colour = dict(zip(alone, _colours([[windows[o.name][key] for o in several] for key in alone]), strict=True))
+    windows = {o.name: {key: window([box], scene.frame, o) for key, box in boxes.items()} for o in several}
+    turns = dict(zip(alone, colours([[windows[o.name][key] for o in several] for key in alone]), strict=True))
     patches: dict[str, dict[str, _Patch]] = {o.name: {} for o in several}
-    for turn in range(max(colour.values()) + 1):
-        fluxes = {f"{key}.spectrum.flux": np.full(len(bands), float(colour[key] == turn)) for key in alone}
+    for turn in range(max(turns.values()) + 1):
+        fluxes = {f"{key}.spectrum.flux": np.full(len(bands), float(turns[key] == turn)) for key in alone}
         drawn = posterior.images(posterior.pack(fluxes))
         for observation in several:
             image = np.asarray(drawn[observation.name], dtype=np.float64)
-            for key in (key for key in alone if colour[key] == turn):
+            for key in (key for key in alone if turns[key] == turn):
                 rows, columns = windows[observation.name][key]
                 patches[observation.name][key] = _Patch(image[:, rows, columns], rows.start, columns.start)
     return {name: [each[f"{n}/{p}"] for n, p in keys] for name, each in patches.items()}
-
-
-def _window(box: Box, frame: Frame, observation: Observation) -> tuple[slice, slice]:
-    """(rows, columns) of an observation that the image of a box may light; empty where it lies outside."""
-    top, left = box.offset
-    bottom, right = top + box.shape[0], left + box.shape[1]
-    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]], dtype=float) - 0.5
-    pixels = observation.grid.pixels(frame.position(corners), frame.tangent_point)
-    margin = _WINGS * max(float(psf.fwhm) for psf in observation.psfs)
-    low, high = np.floor(pixels.min(axis=0) - margin).astype(int), np.ceil(pixels.max(axis=0) + margin).astype(int)
-    height, width = observation.grid.shape
-    columns = slice(*np.clip([low[0], high[0] + 1], 0, width).tolist())
-    return slice(*np.clip([low[1], high[1] + 1], 0, height).tolist()), columns
-
-
-def _overlap(a: tuple[slice, slice], b: tuple[slice, slice]) -> bool:
-    return all(p.start < q.stop and q.start < p.stop for p, q in zip(a, b, strict=True))
-
-
-def _colours(windows: list[list[tuple[slice, slice]]]) -> list[int]:
-    """A number for each component so that components of equal number overlap in no observation."""
-    colour: list[int] = []
-    for i, mine in enumerate(windows):
-        taken = {colour[j] for j in range(i) if any(_overlap(a, b) for a, b in zip(mine, windows[j], strict=True))}
-        colour.append(next(c for c in range(i + 1) if c not in taken))
-    return colour
 
 
 def _floors(scene: Scene) -> list[float]:
@@ -206,13 +176,11 @@ def _least_squares(normal: HostArray, right: HostArray, low: HostArray) -> tuple
 
 def _product(weighted: HostArray, first: _Patch, second: _Patch, band: int) -> float:
     """Sum over the common pixels of two patches."""
-    if not _overlap(first.slices, second.slices):
+    if not overlap(first.slices, second.slices):
         return 0.0
-    top, bottom = max(first.row, second.row), min(first.slices[0].stop, second.slices[0].stop)
-    left, right = max(first.column, second.column), min(first.slices[1].stop, second.slices[1].stop)
-    mine = weighted[top - first.row : bottom - first.row, left - first.column : right - first.column]
-    other = second.image[band, top - second.row : bottom - second.row, left - second.column : right - second.column]
-    return float(np.sum(mine * other))
+    both = common(first.slices, second.slices)
+    mine, other = within(both, first.slices), within(both, second.slices)
+    return float(np.sum(weighted[mine] * second.image[band][other]))
 
 
 def initialize(scene: Scene, observations: Any) -> Scene:

@@ -7,6 +7,8 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 import scarlet_sed as ss
+from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.fisher import Direction
 
 BANDS = ("F115W", "F150W", "F200W")
 SCALE = 0.03
@@ -57,3 +59,12 @@ def mock(seed: int = 0, **kwargs: object) -> tuple[ss.Observation, ss.Frame]:
     frame = ss.Frame.covering(blank)
     noise = np.random.default_rng(seed).normal(0, SIGMA, blank.data.shape)
     return observation(ss.render(scene(frame, free=False), blank) + noise), frame
+
+
+def every_direction(posterior: ss.LogPosterior, unconstrained: FamilyValues) -> list[Direction]:
+    """One direction for each free number, in the order of the paths."""
+    return [
+        Direction(path, place.family, place.row, element)
+        for path, place in posterior.places.items()
+        for element in range(int(np.prod(unconstrained[place.family].shape[1:])))
+    ]

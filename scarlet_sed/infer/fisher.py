@@ -1,0 +1,144 @@
+"""The Gauss-Newton matrix of many parameters: sources that do not overlap share a derivative image.
+
+A derivative image costs as much as drawing the scene. Parameters of sources far apart are moved together and their
+images cut apart again, so the number of images grows with the crowding of the scene, not with its sources.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.infer.curvature import whitened
+from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.windows import Window, colours, common, overlap, window, within
+from scarlet_sed.parameters import Tied, slots, tie_target
+from scarlet_sed.typing import Array, HostArray
+
+_TOGETHER = 16  # derivative images a call: one compiled program whatever their number
+
+
+class Direction(NamedTuple):
+    """One number of one parameter: its path, its family, its row there and its place in the raveled row."""
+
+    path: str
+    family: int
+    row: int
+    element: int
+
+
+class _Block(NamedTuple):
+    """The parameters that one source (or everything else) owns: which, and where they show in each observation."""
+
+    members: list[int]
+    windows: list[Window]
+
+
+def gauss_newton(posterior: LogPosterior, unconstrained: FamilyValues, directions: Sequence[Direction]) -> HostArray:
+    """(p, p) Gauss-Newton matrix of the likelihood along p directions.
+
+    Light beyond six FWHM from a source's box is left out.
+
+    Args:
+        posterior: the model.
+        unconstrained: where.
+        directions: one for each row.
+    """
+    blocks = _blocks(posterior, unconstrained, directions)
+    images = _images(posterior, unconstrained, directions, blocks)
+    matrix = np.zeros((len(directions), len(directions)))
+    for i, first in enumerate(blocks):
+        for j, second in enumerate(blocks[: i + 1]):
+            part = sum(
+                _inner(a, first.windows[o], b, second.windows[o])
+                for o, (a, b) in enumerate(zip(images[i], images[j], strict=True))
+                if overlap(first.windows[o], second.windows[o])
+            )
+            matrix[np.ix_(first.members, second.members)] = part
+            matrix[np.ix_(second.members, first.members)] = np.transpose(part)
+    return matrix
+
+
+def _inner(a: HostArray, at: Window, b: HostArray, bt: Window) -> HostArray:
+    """(p, q) inner products of (p, band, h, w) with (q, band, h', w') images over their common pixels."""
+    both = common(at, bt)
+    mine, other = a[:, :, *within(both, at)], b[:, :, *within(both, bt)]
+    return mine.reshape(len(mine), -1) @ other.reshape(len(other), -1).T
+
+
+def _blocks(posterior: LogPosterior, unconstrained: FamilyValues, directions: Sequence[Direction]) -> list[_Block]:
+    """One block for each source, and one for parameters of observations and those that sources share."""
+    scene, observations = posterior.scene, posterior.observations
+    leaves = {s.path: s.leaf for s in slots({**scene.sources, **{o.name: o for o in observations}})}
+    tied = [(path, tie_target(leaves, path)) for path, leaf in leaves.items() if isinstance(leaf, Tied)]
+    shared = {target for path, target in tied if path.split(".")[0] != target.split(".")[0]}
+    owned: dict[str, list[int]] = {}
+    for index, direction in enumerate(directions):
+        owner = direction.path.split(".")[0]
+        owned.setdefault(owner if owner in scene.sources and direction.path not in shared else "", []).append(index)
+    boxes: dict[str, list] = {}
+    for (name, _, _), box in zip(scene.components(), scene.boxes(), strict=True):
+        boxes.setdefault(name, []).append(box)
+    whole = [
+        (slice(0, shape[1]), slice(0, shape[2]))
+        for shape in (r.shape for r in jax.eval_shape(whitened, posterior.program, unconstrained))
+    ]
+    return [
+        _Block(members, [window(boxes[name], scene.frame, o) for o in observations] if name else whole)
+        for name, members in owned.items()
+    ]
+
+
+def _images(
+    posterior: LogPosterior, unconstrained: FamilyValues, directions: Sequence[Direction], blocks: Sequence[_Block]
+) -> list[list[HostArray]]:
+    """For each block and observation, (member, band, h, w) derivatives of the whitened residuals in its window."""
+    dtype = jnp.result_type(*unconstrained)
+    found = [
+        [
+            np.zeros((len(block.members), o.shape[0], rows.stop - rows.start, columns.stop - columns.start), dtype)
+            for o, (rows, columns) in zip(posterior.observations, block.windows, strict=True)
+        ]
+        for block in blocks
+    ]
+    turns = colours([block.windows for block in blocks])
+    together: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for b, block in enumerate(blocks):
+        for k in range(len(block.members)):
+            together.setdefault((turns[b], k), []).append((b, k))
+    for group in _batches(list(together.values()), _TOGETHER):
+        basis = [np.zeros((_TOGETHER, u.shape[0], int(np.prod(u.shape[1:]))), u.dtype) for u in unconstrained]
+        for slot, moved in enumerate(group):
+            for b, k in moved:
+                direction = directions[blocks[b].members[k]]
+                basis[direction.family][slot, direction.row, direction.element] = 1.0
+        shaped = tuple(b.reshape(_TOGETHER, *u.shape) for b, u in zip(basis, unconstrained, strict=True))
+        for o, drawn in enumerate(derivatives(posterior.program, unconstrained, shaped)):
+            images = np.asarray(drawn)
+            for slot, moved in enumerate(group):
+                for b, k in moved:
+                    found[b][o][k] = images[slot][:, *blocks[b].windows[o]]
+    return found
+
+
+def _batches(items: list, size: int) -> Iterator[list]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+@jax.jit
+def derivatives(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> tuple[Array, ...]:
+    """Per observation, (p, band, H', W') derivatives of the whitened residuals along p directions.
+
+    Args:
+        program: the model.
+        unconstrained: where.
+        basis: directions, each family with a leading axis p.
+    """
+    # linearised once: the profiles are not drawn again for every direction
+    _, derivative = jax.linearize(lambda u: whitened(program, u), unconstrained)
+    return jax.lax.map(derivative, jax.tree.map(jnp.asarray, basis))
