@@ -66,8 +66,21 @@ class Slot(NamedTuple):
 
 
 def as_float(value: Any) -> Array:
-    """`value` as an array of the caller's default floating type (float32 unless the caller enabled x64)."""
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+    """`value` as an array of the caller's default floating type (float32 unless the caller enabled x64).
+
+    Numbers from the host are converted there.
+    """
+    dtype = jnp.result_type(float)
+    if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return to_device(array, dtype)
+    return jnp.asarray(value, dtype)
+
+
+def to_device(array: np.ndarray, dtype: Any) -> Array:
+    """A copy of an array of the host, converted there: by JAX it would be a program to compile for every shape."""
+    return jax.device_put(np.array(array, dtype))
 
 
 def prior_median(prior: dist.Distribution) -> Array:
@@ -96,11 +109,12 @@ def check_value(value: Array, prior: dist.Distribution) -> None:
     """Raise `ParameterError` for a concrete value that is not finite or lies outside its prior's support."""
     if isinstance(value, jax.core.Tracer):
         return
-    if not np.all(np.isfinite(value)):
+    host = np.asarray(value)
+    if not np.all(np.isfinite(host)):
         raise ParameterError("a parameter's value is not finite", fix="give finite starting values")
-    if not np.all(prior.support(value)):
+    if not np.all(prior.support(host)):
         raise ParameterError(
-            f"the value {np.array2string(np.asarray(value), threshold=6)} lies outside the support of its prior "
+            f"the value {np.array2string(host, threshold=6)} lies outside the support of its prior "
             f"({type(prior).__name__})",
             fix="start inside the support, or widen the prior",
         )

@@ -71,8 +71,9 @@ class LogPosterior:
             ParameterError: if a value lies on the edge of its support, where it has no finite image.
         """
         unconstrained = _unconstrain(self.program, values)
+        finite = [np.isfinite(np.asarray(u)).reshape(u.shape[0], -1).all(axis=1) for u in unconstrained]
         for path, place in self.places.items():
-            if not np.all(np.isfinite(unconstrained[place.family][place.row])):
+            if not finite[place.family][place.row]:
                 raise ParameterError(f"{path!r} lies on the edge of its prior's support", fix="start it inside")
         return unconstrained
 

@@ -8,7 +8,6 @@ in which it is the identity. Free images are scaled pixel by pixel.
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from scarlet_sed.constraints import base_support
 from scarlet_sed.infer.covariance import is_image
 from scarlet_sed.infer.families import Family, FamilyValues, Place, padded_count
 from scarlet_sed.infer.program import Program
-from scarlet_sed.parameters import as_float
+from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
 
 _SHRINKAGE = 0.15  # towards the diagonal: 25 probes know a correlation to 0.2
@@ -59,23 +58,23 @@ class Whitening(eqx.Module):
     @property
     def origin(self) -> FamilyValues:
         """The whitened coordinates of the centre: zeros."""
-        return jax.tree.map(jnp.zeros_like, self.centre)
+        return tuple(as_float(np.zeros(c.shape)) for c in self.centre)
 
 
 def identity(places: Mapping[str, Place], unconstrained: FamilyValues) -> Whitening:
     """Whitened coordinates that are the unconstrained ones, in the shape of those that `whiten` makes."""
     small = [i for i, u in enumerate(unconstrained) if not is_image(u)]
-    scales = jax.tree.map(jnp.ones_like, unconstrained)
+    scales = tuple(as_float(np.ones(u.shape)) for u in unconstrained)
     size = sum(unconstrained[i].size for i in small)
     blocks = _blocks(places, unconstrained, small)
     if not blocks:
-        return Whitening(unconstrained, jnp.zeros((0, 0, 0)), jnp.zeros((0, 0), jnp.int32), scales)
+        return Whitening(unconstrained, as_float(np.zeros((0, 0, 0))), to_device(np.zeros((0, 0)), np.int32), scales)
     count, width = padded_count(len(blocks)), padded_count(max(len(block) for block in blocks))
     indices = np.full((count, width), size, np.int32)
     for row, block in enumerate(blocks):
         indices[row, : len(block)] = block
     roots = np.broadcast_to(np.eye(width), (count, width, width))
-    return Whitening(unconstrained, as_float(roots), jnp.asarray(indices), scales)
+    return Whitening(unconstrained, as_float(roots), to_device(indices, np.int32), scales)
 
 
 def whiten(
