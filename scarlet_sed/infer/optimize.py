@@ -19,7 +19,7 @@ from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
 from scarlet_sed.infer.status import FitStatus
 from scarlet_sed.infer.whitening import Whitening, identity, whiten
-from scarlet_sed.parameters import as_float
+from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
 
@@ -177,7 +177,7 @@ def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int
     _, (chi2, gradients) = _run_chunk(program, state, plain, as_float(0.0), np.int32(seed), "adam")
     used = sum(int(np.sum(np.asarray(o.weights) > 0)) for o in posterior.observations)
     prior = prior_curvature(program.families, unconstrained)
-    return whiten(program, plain, gradients, prior, float(chi2[0]) / used)
+    return whiten(program, plain, gradients, prior, float(np.asarray(chi2)[0]) / used)
 
 
 def compilations() -> int:
@@ -200,8 +200,10 @@ def _optimizer(method: Method) -> optax.GradientTransformation:
 
 
 def _prepare(whitening: Whitening, method: Method) -> _State:
+    """The state at the centre of a whitening; Adam's two moments start at zero, as the coordinates do."""
     origin = whitening.origin
-    return _State(origin, _optimizer(method).init(origin), origin, jnp.asarray(-jnp.inf, jnp.result_type(float)))
+    adam = optax.ScaleByAdamState(to_device(np.zeros(()), np.int32), origin, origin)
+    return _State(origin, adam if method == "adam" else _optimizer(method).init(origin), origin, as_float(-np.inf))
 
 
 @partial(jax.jit, static_argnames="method")
@@ -237,8 +239,7 @@ def _run_chunk(
         return jax.value_and_grad(program.negative_log_prob, argnums=(0, 1))(images, values)
 
     def probe(images: tuple[Array, ...], values: FamilyValues, number: Array) -> tuple[Array, Any]:
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        chi2, cotangent = program.probe(images, values, key)
+        chi2, cotangent = program.probe(images, values, seed, number)
         return chi2, (cotangent, jax.tree.map(jnp.zeros_like, values))
 
     def adam(state: _State, number: Array) -> tuple[_State, tuple[Array, FamilyValues]]:
