@@ -64,8 +64,15 @@ class Family(eqx.Module):
     valid: Array
     shape: tuple[int, ...] = eqx.field(static=True)
 
+    @property
+    def flat(self) -> bool:
+        """Whether the prior is the same everywhere on its support."""
+        return isinstance(self.prior, dist.ImproperUniform)
+
     def log_prior(self, value: Array) -> Array:
-        """Scalar: sum of the log-densities of the (row, *shape) values."""
+        """Scalar: sum of the log-densities of the (row, *shape) values; zero for flat priors."""
+        if self.flat:
+            return jnp.zeros(())
         each = jax.vmap(lambda prior, v: jnp.sum(prior.log_prob(v)))(self.prior, value)
         return jnp.sum(jnp.where(self.valid > 0, each, 0.0))
 

@@ -18,7 +18,7 @@ from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
 from scarlet_sed.infer.status import FitStatus
-from scarlet_sed.infer.whitening import Whitening, identity, whiten
+from scarlet_sed.infer.whitening import Whitened, Whitening, identity, whiten
 from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
@@ -35,9 +35,9 @@ _SMALLEST_RATE = 0.04  # of the initial learning rate: a tenth of a standard dev
 class _State(NamedTuple):
     """Whitened coordinates, the optimiser's memory, and the best point so far."""
 
-    current: FamilyValues
+    current: Whitened
     optimizer: Any
-    best: FamilyValues
+    best: Whitened
     best_log_prob: Array
 
 
@@ -176,7 +176,9 @@ def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int
     state = _prepare(plain, "adam")
     _, (chi2, gradients) = _run_chunk(program, state, plain, as_float(0.0), np.int32(seed), "adam")
     used = sum(int(np.sum(np.asarray(o.weights) > 0)) for o in posterior.observations)
-    prior = prior_curvature(program.families, unconstrained)
+    prior: Any = tuple(np.zeros(u.shape) for u in unconstrained)
+    if not all(family.flat for family in program.families):
+        prior = prior_curvature(program.families, unconstrained)
     return whiten(program, plain, gradients, prior, float(np.asarray(chi2)[0]) / used)
 
 
@@ -209,7 +211,7 @@ def _prepare(whitening: Whitening, method: Method) -> _State:
 @partial(jax.jit, static_argnames="method")
 def _run_chunk(
     program: Program, state: _State, whitening: Whitening, rate: Array, seed: Array, method: Method
-) -> tuple[_State, tuple[Array, FamilyValues]]:
+) -> tuple[_State, tuple[Array, Whitened]]:
     """`CHUNK` optimiser steps, or as many probes of the curvature at one point.
 
     Args:
@@ -225,7 +227,7 @@ def _run_chunk(
         with the probes J^T z.
     """
 
-    def draw(whitened: FamilyValues) -> tuple[tuple[Array, ...], FamilyValues]:
+    def draw(whitened: Whitened) -> tuple[tuple[Array, ...], FamilyValues]:
         unconstrained = _inside(program, whitening(whitened))
         values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
         return program.images(values), values
@@ -242,7 +244,7 @@ def _run_chunk(
         chi2, cotangent = program.probe(images, values, seed, number)
         return chi2, (cotangent, jax.tree.map(jnp.zeros_like, values))
 
-    def adam(state: _State, number: Array) -> tuple[_State, tuple[Array, FamilyValues]]:
+    def adam(state: _State, number: Array) -> tuple[_State, tuple[Array, Whitened]]:
         drawn, pullback = jax.vjp(draw, state.current)
         value, cotangent = jax.lax.cond(seed == _FIT, slope, probe, *drawn, number)
         (gradient,) = pullback(cotangent)
@@ -251,10 +253,10 @@ def _run_chunk(
         current = jax.tree.map(lambda w, d: w - rate * d, state.current, updates)
         return state._replace(current=current, optimizer=optimizer), (value, gradient)
 
-    def objective(whitened: FamilyValues) -> Array:
+    def objective(whitened: Whitened) -> Array:
         return program.negative_log_prob(*draw(whitened))
 
-    def lbfgs(state: _State, _: Array) -> tuple[_State, tuple[Array, FamilyValues]]:
+    def lbfgs(state: _State, _: Array) -> tuple[_State, tuple[Array, Whitened]]:
         value, gradient = optax.value_and_grad_from_state(objective)(state.current, state=state.optimizer)
         state = keep_best(state, value)
         updates, optimizer = _optimizer("lbfgs").update(

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from scarlet_sed.errors import ImproperPriorError, ParameterError
 from scarlet_sed.infer.build import as_observations, build
@@ -117,11 +116,7 @@ class LogPosterior:
     def require_proper_priors(self) -> None:
         """Raise `ImproperPriorError` naming the parameters whose prior is not a density."""
         families = self.program.families
-        improper = [
-            path
-            for path, place in self.places.items()
-            if isinstance(families[place.family].prior, dist.ImproperUniform)
-        ]
+        improper = [path for path, place in self.places.items() if families[place.family].flat]
         if improper:
             raise ImproperPriorError(
                 f"sampling needs proper priors, and these are flat without bounds: {', '.join(improper[:20])}",
