@@ -33,12 +33,16 @@ _SMALLEST_RATE = 0.04  # of the initial learning rate: a tenth of a standard dev
 
 
 class _State(NamedTuple):
-    """Whitened coordinates, the optimiser's memory, and the best point so far."""
+    """Whitened coordinates, the optimiser's memory, the best point so far, and sums of squared gradients of images.
+
+    Only the gradients of blocks are kept step by step: those of images would fill the memory.
+    """
 
     current: Whitened
     optimizer: Any
     best: Whitened
     best_log_prob: Array
+    squares: FamilyValues
 
 
 class Schedule(NamedTuple):
@@ -173,12 +177,12 @@ def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int
     program = posterior.program
     plain = identity(posterior.places, unconstrained)
     state = _prepare(plain, "adam")
-    _, (chi2, gradients) = _run_chunk(program, state, plain, as_float(0.0), np.int32(seed), "adam")
+    state, (chi2, gradients) = _run_chunk(program, state, plain, as_float(0.0), np.int32(seed), "adam")
     used = sum(int(np.sum(np.asarray(o.weights) > 0)) for o in posterior.observations)
     prior: Any = tuple(np.zeros(u.shape) for u in unconstrained)
     if not all(family.flat for family in program.families):
         prior = prior_curvature(program.families, unconstrained)
-    return whiten(program, plain, gradients, prior, float(np.asarray(chi2)[0]) / used)
+    return whiten(program, plain, gradients, state.squares, prior, float(np.asarray(chi2)[0]) / used)
 
 
 def compilations() -> int:
@@ -204,15 +208,16 @@ def _prepare(whitening: Whitening, method: Method) -> _State:
     """The state at the centre of a whitening; Adam's two moments start at zero, as the coordinates do."""
     origin = whitening.origin
     adam = optax.ScaleByAdamState(to_device(np.zeros(()), np.int32), origin, origin)
-    return _State(origin, adam if method == "adam" else _optimizer(method).init(origin), origin, as_float(-np.inf))
+    optimizer = adam if method == "adam" else _optimizer(method).init(origin)
+    return _State(origin, optimizer, origin, as_float(-np.inf), origin.images)
 
 
 def _run_chunk(
     program: Program, state: _State, whitening: Whitening, rate: Array, seed: np.int32, method: Method
-) -> tuple[_State, tuple[Array, Whitened]]:
+) -> tuple[_State, tuple[Array, Array]]:
     """`_chunk`, compiled for the default device."""
     compiled = _compiled_chunk(jax.default_backend())
-    result: tuple[_State, tuple[Array, Whitened]] = compiled(program, state, whitening, rate, seed, method)
+    result: tuple[_State, tuple[Array, Array]] = compiled(program, state, whitening, rate, seed, method)
     return result
 
 
@@ -225,7 +230,7 @@ def _compiled_chunk(platform: str) -> Any:
 
 def _chunk(
     program: Program, state: _State, whitening: Whitening, rate: Array, seed: Array, method: Method
-) -> tuple[_State, tuple[Array, Whitened]]:
+) -> tuple[_State, tuple[Array, Array]]:
     """`CHUNK` optimiser steps, or as many probes of the curvature at one point.
 
     Args:
@@ -237,8 +242,8 @@ def _chunk(
         method: which optimiser.
 
     Returns:
-        the new state; and (step,) minus log-posterior at each visited point with the gradients there, or chi-square
-        with the probes J^T z.
+        the new state; and (step,) minus log-posterior at each visited point with the gradients of the blocks there,
+        or chi-square with the probes J^T z.
     """
 
     def draw(whitened: Whitened) -> tuple[tuple[Array, ...], FamilyValues]:
@@ -258,25 +263,26 @@ def _chunk(
         chi2, cotangent = program.probe(images, values, seed, number)
         return chi2, (cotangent, jax.tree.map(jnp.zeros_like, values))
 
-    def adam(state: _State, number: Array) -> tuple[_State, tuple[Array, Whitened]]:
+    def adam(state: _State, number: Array) -> tuple[_State, tuple[Array, Array]]:
         drawn, pullback = jax.vjp(draw, state.current)
         value, cotangent = jax.lax.cond(seed == _FIT, slope, probe, *drawn, number)
         (gradient,) = pullback(cotangent)
         state = keep_best(state, value)
         updates, optimizer = _optimizer("adam").update(gradient, state.optimizer)
         current = jax.tree.map(lambda w, d: w - rate * d, state.current, updates)
-        return state._replace(current=current, optimizer=optimizer), (value, gradient)
+        squares = jax.tree.map(lambda s, g: s + jnp.square(g), state.squares, gradient.images)
+        return state._replace(current=current, optimizer=optimizer, squares=squares), (value, gradient.blocks)
 
     def objective(whitened: Whitened) -> Array:
         return program.negative_log_prob(*draw(whitened))
 
-    def lbfgs(state: _State, _: Array) -> tuple[_State, tuple[Array, Whitened]]:
+    def lbfgs(state: _State, _: Array) -> tuple[_State, tuple[Array, Array]]:
         value, gradient = optax.value_and_grad_from_state(objective)(state.current, state=state.optimizer)
         state = keep_best(state, value)
         updates, optimizer = _optimizer("lbfgs").update(
             gradient, state.optimizer, state.current, value=value, grad=gradient, value_fn=objective
         )
         current = jax.tree.map(jnp.add, state.current, updates)
-        return state._replace(current=current, optimizer=optimizer), (value, gradient)
+        return state._replace(current=current, optimizer=optimizer), (value, gradient.blocks)
 
     return jax.lax.scan(adam if method == "adam" else lbfgs, state, jnp.arange(CHUNK))

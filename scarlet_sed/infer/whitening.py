@@ -91,7 +91,9 @@ def identity(places: Mapping[str, Place], unconstrained: FamilyValues) -> Whiten
     return Whitening(unconstrained, as_float(roots), to_device(found, np.int32), scales)
 
 
-def whiten(program: Program, plain: Whitening, gradients: Whitened, prior: FamilyValues, misfit: float) -> Whitening:
+def whiten(
+    program: Program, plain: Whitening, gradients: Array, squares: FamilyValues, prior: FamilyValues, misfit: float
+) -> Whitening:
     """Whitening at the centre of `plain`.
 
     The mean outer product of the probes J^T z is the Gauss-Newton matrix J^T J; its block of one source is kept.
@@ -101,7 +103,8 @@ def whiten(program: Program, plain: Whitening, gradients: Whitened, prior: Famil
     Args:
         program: the model.
         plain: from `identity`.
-        gradients: J^T z, with a leading axis (probe,).
+        gradients: (probe, block, k) J^T z.
+        squares: the sum over probes of the squared J^T z of images, one array a family.
         prior: curvature of the log-prior.
         misfit: chi-square per pixel.
     """
@@ -112,10 +115,10 @@ def whiten(program: Program, plain: Whitening, gradients: Whitened, prior: Famil
     extra = [np.asarray(p, float) + limit**-2.0 for p, limit in zip(prior, trust, strict=True)]
     of_images = [e for e, u in zip(extra, unconstrained, strict=True) if is_image(u)]
     scales = tuple(
-        as_float(1 / np.sqrt(np.mean(np.square(np.asarray(g, float)), axis=0) / weaken + e))
-        for g, e in zip(gradients.images, of_images, strict=True)
+        as_float(1 / np.sqrt(np.asarray(s, float) / (len(gradients) * weaken) + e))
+        for s, e in zip(squares, of_images, strict=True)
     )
-    samples = np.asarray(gradients.blocks, float)
+    samples = np.asarray(gradients, float)
     likelihood = np.einsum("pbi,pbj->bij", samples, samples) / (len(samples) * weaken)
     curved = np.ones(likelihood.shape[0] * likelihood.shape[1] + 1)  # padding: one, and last what lies beyond
     of_small = [np.ravel(e) for e, u in zip(extra, unconstrained, strict=True) if not is_image(u)]
