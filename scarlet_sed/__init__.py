@@ -1,6 +1,8 @@
 """scarlet_sed: differentiable models of blended multi-band images, with the physics of each galaxy as parameters."""
 
-from scarlet_sed import plot
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, image_simplex
 from scarlet_sed.errors import ScarletSEDError
 from scarlet_sed.infer import (
@@ -39,13 +41,26 @@ from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
 from scarlet_sed.spectrum.templates import Templates
-from scarlet_sed.start.auto import choose_models
-from scarlet_sed.start.detect import detect
-from scarlet_sed.start.detections import Detections
-from scarlet_sed.start.fluxes import initialize
-from scarlet_sed.start.initialize import initial_scene
+
+if TYPE_CHECKING:
+    from scarlet_sed import plot
+    from scarlet_sed.start.auto import choose_models
+    from scarlet_sed.start.detect import detect
+    from scarlet_sed.start.detections import Detections
+    from scarlet_sed.start.fluxes import initialize
+    from scarlet_sed.start.initialize import initial_scene
 
 __version__ = "0.1.0"
+
+# imported when first used: matplotlib and scipy.signal, which fits do without, take a second and 50 MB
+_LATER = {
+    "plot": "scarlet_sed.plot",
+    "choose_models": "scarlet_sed.start.auto",
+    "detect": "scarlet_sed.start.detect",
+    "Detections": "scarlet_sed.start.detections",
+    "initialize": "scarlet_sed.start.fluxes",
+    "initial_scene": "scarlet_sed.start.initialize",
+}
 
 __all__ = [
     "PSF",
@@ -109,3 +124,14 @@ __all__ = [
     "save_scene",
     "truncated",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_LATER[name])
+    return module if name == "plot" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,7 @@ prior's median; `Parameter(value, prior)` sets both. A slot's name is its path t
 """
 
 import fnmatch
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple, TypeVar
 
@@ -56,18 +56,30 @@ class Tied(eqx.Module):
 
 
 class Slot(NamedTuple):
-    """One place in a tree where a number lives: its path, how to reach it, what it holds and in which unit."""
+    """One place in a tree where a number lives: its path, what it holds and in which unit."""
 
     path: str
-    get: Callable[[Any], Any]
     leaf: Any
     unit: str
     doc: str
 
 
 def as_float(value: Any) -> Array:
-    """`value` as an array of the caller's default floating type (float32 unless the caller enabled x64)."""
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+    """`value` as an array of the caller's default floating type (float32 unless the caller enabled x64).
+
+    Numbers from the host are converted there.
+    """
+    dtype = jnp.result_type(float)
+    if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return to_device(array, dtype)
+    return jnp.asarray(value, dtype)
+
+
+def to_device(array: np.ndarray, dtype: Any) -> Array:
+    """A copy of an array of the host, converted there: by JAX it would be a program to compile for every shape."""
+    return jax.device_put(np.array(array, dtype))
 
 
 def prior_median(prior: dist.Distribution) -> Array:
@@ -96,11 +108,12 @@ def check_value(value: Array, prior: dist.Distribution) -> None:
     """Raise `ParameterError` for a concrete value that is not finite or lies outside its prior's support."""
     if isinstance(value, jax.core.Tracer):
         return
-    if not np.all(np.isfinite(value)):
+    host = np.asarray(value)
+    if not np.all(np.isfinite(host)):
         raise ParameterError("a parameter's value is not finite", fix="give finite starting values")
-    if not np.all(prior.support(value)):
+    if not np.all(prior.support(host)):
         raise ParameterError(
-            f"the value {np.array2string(np.asarray(value), threshold=6)} lies outside the support of its prior "
+            f"the value {np.array2string(host, threshold=6)} lies outside the support of its prior "
             f"({type(prior).__name__})",
             fix="start inside the support, or widen the prior",
         )
@@ -185,7 +198,7 @@ def slots(tree: Any) -> Iterator[Slot]:
         ParameterError: if two slots have the same path.
     """
     seen: set[str] = set()
-    for slot in _walk(tree, "", lambda root: root):
+    for slot in _walk(tree, ""):
         if slot.path in seen:
             raise ParameterError(
                 f"two parameters are named {slot.path!r}", fix="give the sources or components other names"
@@ -194,36 +207,25 @@ def slots(tree: Any) -> Iterator[Slot]:
         yield slot
 
 
-def _walk(node: Any, prefix: str, get: Callable[[Any], Any]) -> Iterator[Slot]:
+def _walk(node: Any, prefix: str) -> Iterator[Slot]:
     if isinstance(node, eqx.Module):
         for field in fields(node):
             value = getattr(node, field.name, None)
-            here = _compose(get, _attribute(field.name))
             if field.metadata.get("parameter"):
-                path = prefix + field.name
-                yield Slot(path, here, value, field.metadata["unit"], field.metadata["doc"])
-            elif field.metadata.get("transparent"):
-                yield from _walk(value, prefix, here)
+                yield Slot(prefix + field.name, value, field.metadata["unit"], field.metadata["doc"])
             else:
-                yield from _walk(value, f"{prefix}{field.name}.", here)
+                yield from _walk(value, _inner_prefix(field, prefix))
     elif isinstance(node, Mapping):
         for key in node:
-            yield from _walk(node[key], f"{prefix}{key}.", _compose(get, _item(key)))
+            yield from _walk(node[key], f"{prefix}{key}.")
     elif isinstance(node, (tuple, list)):
         for index, item in enumerate(node):
-            yield from _walk(item, f"{prefix}{index}.", _compose(get, _item(index)))
+            yield from _walk(item, f"{prefix}{index}.")
 
 
-def _attribute(name: str) -> Callable[[Any], Any]:
-    return lambda node: getattr(node, name)
-
-
-def _item(key: Any) -> Callable[[Any], Any]:
-    return lambda node: node[key]
-
-
-def _compose(outer: Callable[[Any], Any], inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda root: inner(outer(root))
+def _inner_prefix(field: Any, prefix: str) -> str:
+    """How the paths of what lies below a field begin."""
+    return prefix if field.metadata.get("transparent") else f"{prefix}{field.name}."
 
 
 def free_parameters(tree: Any) -> dict[str, Parameter]:
@@ -254,20 +256,48 @@ def replace_slots(tree: T, leaves: Mapping[str, Any]) -> T:
     Raises:
         ParameterError: if a path is unknown.
     """
-    known = {slot.path: slot for slot in slots(tree)}
+    known = {slot.path for slot in slots(tree)}
     unknown = [path for path in leaves if path not in known]
     if unknown:
-        raise ParameterError(f"unknown parameter {unknown[0]!r}", fix=f"choose among: {_shorten(', '.join(known))}")
-    if not leaves:
-        return tree
-    chosen = [known[path] for path in leaves]
-    return eqx.tree_at(
-        lambda root: [slot.get(root) for slot in chosen], tree, list(leaves.values()), is_leaf=_is_slot_leaf
-    )
+        listed = ", ".join(slot.path for slot in slots(tree))
+        raise ParameterError(f"unknown parameter {unknown[0]!r}", fix=f"choose among: {_shorten(listed)}")
+    replaced: T = _replaced(tree, "", leaves)
+    return replaced
 
 
-def _is_slot_leaf(node: Any) -> bool:
-    return node is None or isinstance(node, (Parameter, Tied))
+def _replaced(node: Any, prefix: str, leaves: Mapping[str, Any]) -> Any:
+    """A node with slots replaced; what holds none of them is the same object."""
+    if isinstance(node, eqx.Module):
+        before = {field.name: getattr(node, field.name) for field in fields(node) if hasattr(node, field.name)}
+        after = {f.name: _replaced_field(f, before[f.name], prefix, leaves) for f in fields(node) if f.name in before}
+        return node if _same(before.values(), after.values()) else _like(node, after)
+    if isinstance(node, Mapping):
+        mapped = {key: _replaced(item, f"{prefix}{key}.", leaves) for key, item in node.items()}
+        return node if _same(node.values(), mapped.values()) else type(node)(mapped)  # type: ignore[call-arg]
+    if isinstance(node, (tuple, list)):
+        listed = [_replaced(item, f"{prefix}{index}.", leaves) for index, item in enumerate(node)]
+        if _same(node, listed):
+            return node
+        return type(node)(*listed) if hasattr(node, "_fields") else type(node)(listed)
+    return node
+
+
+def _replaced_field(field: Any, value: Any, prefix: str, leaves: Mapping[str, Any]) -> Any:
+    if field.metadata.get("parameter"):
+        return leaves.get(prefix + field.name, value)
+    return _replaced(value, _inner_prefix(field, prefix), leaves)
+
+
+def _same(before: Iterable[Any], after: Iterable[Any]) -> bool:
+    return all(old is new for old, new in zip(before, after, strict=True))
+
+
+def _like(module: eqx.Module, values: Mapping[str, Any]) -> Any:
+    """A module of the same class with these fields, as when JAX rebuilds a tree: nothing is converted or checked."""
+    new = object.__new__(type(module))
+    for name, value in values.items():
+        object.__setattr__(new, name, value)
+    return new
 
 
 def free(tree: T, pattern: str, prior: dist.Distribution | constraints.Constraint) -> T:

@@ -103,9 +103,6 @@ class ChunkLog:
         self._best.append((arguments[2], result[0].best))
         return result
 
-    def _cache_size(self) -> int:
-        return self._original._cache_size()
-
     @property
     def best(self) -> list[Values]:
         """Best iterate after each chunk, in unconstrained numbers; computed only when asked for."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import DataError, ParameterError
@@ -94,7 +93,7 @@ def _groups(
     for (_, _, box_shape), alike in members.items():
         count = padded_count(len(alike))
         component, position, redshift, offsets, _, source = mark_whole(stack(alike, count), families, len(alike))
-        valid = jnp.asarray(np.arange(count) < len(alike), dtype=jnp.result_type(float))
+        valid = as_float(np.arange(count) < len(alike))
         groups.append(ComponentGroup(component, position, redshift, offsets, valid, source, box_shape))
     return tuple(groups)
 
@@ -107,7 +106,7 @@ def _observation_program(
         return found if isinstance(found, Gather) else as_float(found)
 
     shift = leaf("shift")
-    if not isinstance(shift, Gather) and not np.any(shift):
+    if not isinstance(shift, Gather) and not np.any(np.asarray(shift)):
         shift = None
     noise = _template(observation.noise, f"{observation.name}.noise.", leaves, places)
     return ObservationProgram(

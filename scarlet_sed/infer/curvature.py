@@ -66,7 +66,7 @@ def prior_curvature_diagonal(families: Sequence[Family], unconstrained: FamilyVa
         _, product = jax.jvp(gradient, (u,), (jnp.ones_like(u),))
         return jnp.where(jnp.isfinite(product), jnp.maximum(-product, 0.0), 0.0)
 
-    return tuple(curvature(f, u) for f, u in zip(families, unconstrained, strict=True))
+    return tuple(jnp.zeros_like(u) if f.flat else curvature(f, u) for f, u in zip(families, unconstrained, strict=True))
 
 
 prior_curvature = jax.jit(prior_curvature_diagonal)

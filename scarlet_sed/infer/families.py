@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import base_support, bijection, ellipse
-from scarlet_sed.parameters import Parameter, tie_target
+from scarlet_sed.parameters import Parameter, as_float, tie_target, to_device
 from scarlet_sed.typing import Array, HostArray
 
 T = TypeVar("T")
@@ -64,8 +64,15 @@ class Family(eqx.Module):
     valid: Array
     shape: tuple[int, ...] = eqx.field(static=True)
 
+    @property
+    def flat(self) -> bool:
+        """Whether the prior is the same everywhere on its support."""
+        return isinstance(self.prior, dist.ImproperUniform)
+
     def log_prior(self, value: Array) -> Array:
-        """Scalar: sum of the log-densities of the (row, *shape) values."""
+        """Scalar: sum of the log-densities of the (row, *shape) values; zero for flat priors."""
+        if self.flat:
+            return jnp.zeros(())
         each = jax.vmap(lambda prior, v: jnp.sum(prior.log_prob(v)))(self.prior, value)
         return jnp.sum(jnp.where(self.valid > 0, each, 0.0))
 
@@ -135,7 +142,7 @@ def build_families(leaves: Mapping[str, Any]) -> Families:
         families.append(
             Family(
                 stack([p.prior for p in parameters], count),
-                jnp.asarray(np.arange(count) < len(paths), dtype=jnp.result_type(float)),
+                as_float(np.arange(count) < len(paths)),
                 parameters[0].value.shape,
             )
         )
@@ -150,7 +157,7 @@ def stack(trees: Sequence[T], count: int) -> T:
 
     def join(*leaves: Any) -> Array:
         array = np.stack([np.asarray(leaf) for leaf in leaves])
-        return jnp.asarray(array, jnp.int32 if array.dtype == np.int32 else jnp.result_type(float))
+        return to_device(array, np.int32) if array.dtype == np.int32 else as_float(array)
 
     return jax.tree.map(join, *padded)
 

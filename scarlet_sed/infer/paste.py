@@ -11,7 +11,6 @@ are sums of two calls, and the transpose of each is another of the three: revers
 On a CPU the work is a loop of in-place slice updates; elsewhere a parallel scatter-add or gather, chosen at lowering.
 """
 
-from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -172,16 +171,6 @@ def _broadcast(left: Array, right: Array) -> tuple[Array, Array]:
     )
 
 
-def _implementation(left: Array, right: Array, offsets: Array, *, wanted: Wanted, shape: tuple[int, ...]) -> Array:
-    return lax.platform_dependent(
-        left,
-        right,
-        offsets,
-        cpu=partial(_loop, wanted=wanted, shape=shape),
-        default=partial(_parallel, wanted=wanted, shape=shape),
-    )
-
-
 def _jvp(primals: Any, tangents: Any, *, wanted: Wanted, shape: tuple[int, ...]) -> tuple[Any, Any]:
     left, right, offsets = primals
     left_dot, right_dot, _ = tangents
@@ -239,8 +228,9 @@ def _merge(array: Array, axis: Any, size: int, inner: int) -> Array:
     return array.reshape(-1, *array.shape[2:])
 
 
-trilinear_p.def_impl(jax.jit(_implementation, static_argnames=("wanted", "shape")))
-mlir.register_lowering(trilinear_p, mlir.lower_fun(_implementation, multiple_results=False))
+trilinear_p.def_impl(jax.jit(trilinear_p.bind, static_argnames=("wanted", "shape")))
+mlir.register_lowering(trilinear_p, mlir.lower_fun(_parallel, multiple_results=False))
+mlir.register_lowering(trilinear_p, mlir.lower_fun(_loop, multiple_results=False), platform="cpu")
 ad.primitive_jvps[trilinear_p] = _jvp
 ad.primitive_transposes[trilinear_p] = _transpose
 batching.primitive_batchers[trilinear_p] = _batch

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from scarlet_sed.errors import ImproperPriorError, ParameterError
 from scarlet_sed.infer.build import as_observations, build
@@ -71,8 +70,9 @@ class LogPosterior:
             ParameterError: if a value lies on the edge of its support, where it has no finite image.
         """
         unconstrained = _unconstrain(self.program, values)
+        finite = [np.isfinite(np.asarray(u)).reshape(u.shape[0], -1).all(axis=1) for u in unconstrained]
         for path, place in self.places.items():
-            if not np.all(np.isfinite(unconstrained[place.family][place.row])):
+            if not finite[place.family][place.row]:
                 raise ParameterError(f"{path!r} lies on the edge of its prior's support", fix="start it inside")
         return unconstrained
 
@@ -116,11 +116,7 @@ class LogPosterior:
     def require_proper_priors(self) -> None:
         """Raise `ImproperPriorError` naming the parameters whose prior is not a density."""
         families = self.program.families
-        improper = [
-            path
-            for path, place in self.places.items()
-            if isinstance(families[place.family].prior, dist.ImproperUniform)
-        ]
+        improper = [path for path, place in self.places.items() if families[place.family].flat]
         if improper:
             raise ImproperPriorError(
                 f"sampling needs proper priors, and these are flat without bounds: {', '.join(improper[:20])}",

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from scarlet_sed.infer.families import Family, FamilyValues, Gather, materialize
 from scarlet_sed.infer.paste import paste
+from scarlet_sed.infer.signs import random_signs
 from scarlet_sed.instrument.noise import Noise
 from scarlet_sed.instrument.operator import Operator
 from scarlet_sed.light import Component
@@ -115,7 +116,7 @@ class Program(eqx.Module):
             total -= noise.log_likelihood(observation.data - image, observation.weights)
         return total
 
-    def probe(self, images: tuple[Array, ...], values: FamilyValues, key: Array) -> tuple[Array, tuple[Array, ...]]:
+    def probe(self, images: tuple[Array, ...], values: FamilyValues, *seeds: Array) -> tuple[Array, tuple[Array, ...]]:
         """Chi-square, and the cotangent of the images for which reverse mode gives J^T z with random signs z.
 
         J is the Jacobian of the whitened residuals, so the mean outer product of such samples is the Gauss-Newton
@@ -126,7 +127,7 @@ class Program(eqx.Module):
             noise = materialize(observation.instrument, values).noise
             whiten = partial(_whitened, noise, observation)
             residual, pullback = jax.vjp(whiten, image)
-            signs = jax.random.rademacher(jax.random.fold_in(key, number), residual.shape, dtype=residual.dtype)
+            signs = random_signs(residual.shape, residual.dtype, *seeds, number)
             cotangents.append(pullback(signs)[0])
             chi2 += jnp.sum(jnp.sum(jnp.square(residual), axis=-1))
         return chi2, tuple(cotangents)

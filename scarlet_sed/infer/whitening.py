@@ -6,9 +6,9 @@ in which it is the identity. Free images are scaled pixel by pixel.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from scarlet_sed.constraints import base_support
 from scarlet_sed.infer.covariance import is_image
 from scarlet_sed.infer.families import Family, FamilyValues, Place, padded_count
 from scarlet_sed.infer.program import Program
-from scarlet_sed.parameters import as_float
+from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
 
 _SHRINKAGE = 0.15  # towards the diagonal: 25 probes know a correlation to 0.2
@@ -27,59 +27,72 @@ _SMALLEST = 1.0  # of the same for real numbers, in their own unit
 _MOST_WEAKENED = 100.0  # steps are at most ten times those that the noise would allow
 
 
+class Whitened(NamedTuple):
+    """Whitened coordinates: those of one source side by side, so that an optimiser steps in few large arrays.
+
+    Args:
+        blocks: (block, k) numbers of each source, without those of its free images; padded.
+        images: the free images, one array a family.
+    """
+
+    blocks: Array
+    images: FamilyValues
+
+
 class Whitening(eqx.Module):
     """A linear map from whitened to unconstrained numbers, u = centre + root @ w.
 
     Args:
         centre: where w is zero.
         roots: (block, k, k) one root of the inverse curvature for each source.
-        indices: (block, k) where a block's parameters lie in the raveled small families; the number beyond them all
-            marks padding.
-        scales: one array a family, used for images.
+        places: (number,) where in the raveled blocks each number of the raveled small families lies; beyond their end
+            for padding.
+        scales: one array a family of images.
     """
 
     centre: FamilyValues
     roots: Array
-    indices: Array
+    places: Array
     scales: FamilyValues
 
-    def __call__(self, whitened: FamilyValues) -> FamilyValues:
+    def __call__(self, whitened: Whitened) -> FamilyValues:
         """Unconstrained numbers."""
-        steps = [s * w for s, w in zip(self.scales, whitened, strict=True)]
-        small = [i for i, c in enumerate(self.centre) if not is_image(c)]
-        if small:
-            flat = jnp.concatenate([*(whitened[i].ravel() for i in small), jnp.zeros(1, whitened[small[0]].dtype)])
-            moved = jnp.einsum("bij,bj->bi", self.roots, flat[self.indices])
-            joined = jnp.zeros_like(flat).at[self.indices].set(moved, mode="drop")[:-1]
-            ends = np.cumsum([self.centre[i].size for i in small])
-            for i, part in zip(small, jnp.split(joined, ends[:-1]), strict=True):
-                steps[i] = part.reshape(self.centre[i].shape)
+        moved = jnp.einsum("bij,bj->bi", self.roots, whitened.blocks).ravel()
+        joined = moved.at[self.places].get(mode="fill", fill_value=0)
+        images = iter(s * w for s, w in zip(self.scales, whitened.images, strict=True))
+        steps, begin = [], 0
+        for centre in self.centre:
+            if is_image(centre):
+                steps.append(next(images))
+            else:
+                steps.append(joined[begin : begin + centre.size].reshape(centre.shape))
+                begin += centre.size
         return tuple(c + s for c, s in zip(self.centre, steps, strict=True))
 
     @property
-    def origin(self) -> FamilyValues:
+    def origin(self) -> Whitened:
         """The whitened coordinates of the centre: zeros."""
-        return jax.tree.map(jnp.zeros_like, self.centre)
+        return Whitened(
+            as_float(np.zeros(self.roots.shape[:2])), tuple(as_float(np.zeros(s.shape)) for s in self.scales)
+        )
 
 
 def identity(places: Mapping[str, Place], unconstrained: FamilyValues) -> Whitening:
     """Whitened coordinates that are the unconstrained ones, in the shape of those that `whiten` makes."""
+    scales = tuple(as_float(np.ones(u.shape)) for u in unconstrained if is_image(u))
     small = [i for i, u in enumerate(unconstrained) if not is_image(u)]
-    scales = jax.tree.map(jnp.ones_like, unconstrained)
-    size = sum(unconstrained[i].size for i in small)
     blocks = _blocks(places, unconstrained, small)
-    if not blocks:
-        return Whitening(unconstrained, jnp.zeros((0, 0, 0)), jnp.zeros((0, 0), jnp.int32), scales)
-    count, width = padded_count(len(blocks)), padded_count(max(len(block) for block in blocks))
-    indices = np.full((count, width), size, np.int32)
+    count = padded_count(len(blocks)) if blocks else 0
+    width = padded_count(max(len(block) for block in blocks)) if blocks else 0
+    found = np.full(sum(unconstrained[i].size for i in small), count * width)
     for row, block in enumerate(blocks):
-        indices[row, : len(block)] = block
+        found[block] = row * width + np.arange(len(block))
     roots = np.broadcast_to(np.eye(width), (count, width, width))
-    return Whitening(unconstrained, as_float(roots), jnp.asarray(indices), scales)
+    return Whitening(unconstrained, as_float(roots), to_device(found, np.int32), scales)
 
 
 def whiten(
-    program: Program, plain: Whitening, gradients: FamilyValues, prior: FamilyValues, misfit: float
+    program: Program, plain: Whitening, gradients: Array, squares: FamilyValues, prior: FamilyValues, misfit: float
 ) -> Whitening:
     """Whitening at the centre of `plain`.
 
@@ -90,7 +103,8 @@ def whiten(
     Args:
         program: the model.
         plain: from `identity`.
-        gradients: J^T z, each family with a leading axis (probe,).
+        gradients: (probe, block, k) J^T z.
+        squares: the sum over probes of the squared J^T z of images, one array a family.
         prior: curvature of the log-prior.
         misfit: chi-square per pixel.
     """
@@ -98,24 +112,19 @@ def whiten(
     weaken = float(np.clip(misfit, 1.0, _MOST_WEAKENED))
     pixel_scale = float(np.abs(np.linalg.det(np.asarray(program.matrix))) ** -0.5)
     trust = [_trust(f, u, pixel_scale) for f, u in zip(program.families, unconstrained, strict=True)]
-    samples = [np.asarray(g, float) for g in gradients]
     extra = [np.asarray(p, float) + limit**-2.0 for p, limit in zip(prior, trust, strict=True)]
+    of_images = [e for e, u in zip(extra, unconstrained, strict=True) if is_image(u)]
     scales = tuple(
-        as_float(1 / np.sqrt(np.mean(np.square(g), axis=0) / weaken + e)) for g, e in zip(samples, extra, strict=True)
+        as_float(1 / np.sqrt(np.asarray(s, float) / (len(gradients) * weaken) + e))
+        for s, e in zip(squares, of_images, strict=True)
     )
-    small = [i for i, u in enumerate(unconstrained) if not is_image(u)]
-    if not small:
-        return Whitening(unconstrained, plain.roots, plain.indices, scales)
-    probes = samples[0].shape[0]
-    flat = np.concatenate([samples[i].reshape(probes, -1) for i in small], axis=1)
-    curved = np.concatenate([np.ravel(extra[i]) for i in small])
-    roots = np.zeros(plain.roots.shape)
-    for row, indices in enumerate(np.asarray(plain.indices)):
-        block = indices[indices < flat.shape[1]]
-        if block.size:
-            part = flat[:, block]
-            roots[row, : block.size, : block.size] = _inverse_root(part.T @ part / (probes * weaken), curved[block])
-    return Whitening(unconstrained, as_float(roots), plain.indices, scales)
+    samples = np.asarray(gradients, float)
+    likelihood = np.einsum("pbi,pbj->bij", samples, samples) / (len(samples) * weaken)
+    curved = np.ones(likelihood.shape[0] * likelihood.shape[1] + 1)  # padding: one, and last what lies beyond
+    of_small = [np.ravel(e) for e, u in zip(extra, unconstrained, strict=True) if not is_image(u)]
+    curved[np.asarray(plain.places)] = np.concatenate([*of_small, np.zeros(0)])
+    roots = _inverse_roots(likelihood, curved[:-1].reshape(likelihood.shape[:2]))
+    return Whitening(unconstrained, as_float(roots), plain.places, scales)
 
 
 def _trust(family: Family, unconstrained: Array, pixel_scale: float) -> HostArray:
@@ -145,15 +154,16 @@ def _blocks(
     return [np.concatenate(parts) for parts in found.values()]
 
 
-def _inverse_root(likelihood: HostArray, extra: HostArray) -> HostArray:
-    """A root of the inverse of the curvature of one source, its correlations shrunk a little.
+def _inverse_roots(likelihood: HostArray, extra: HostArray) -> HostArray:
+    """(block, k, k) a root of the inverse of the curvature of each source, its correlations shrunk a little.
 
     Args:
-        likelihood: (k, k) Gauss-Newton matrix.
-        extra: (k,) curvature of prior and trust region.
+        likelihood: (block, k, k) Gauss-Newton matrices.
+        extra: (block, k) curvature of prior and trust region.
     """
-    curvature = (1 - _SHRINKAGE) * likelihood + np.diag(_SHRINKAGE * np.diag(likelihood) + extra)
-    scale = 1 / np.sqrt(np.diag(curvature))
-    values, vectors = np.linalg.eigh(curvature * np.outer(scale, scale))
-    root = (vectors / np.sqrt(np.maximum(values, _SHRINKAGE / 4))) @ vectors.T
-    return scale[:, None] * root
+    diagonal = np.einsum("bii->bi", likelihood)
+    curvature = (1 - _SHRINKAGE) * likelihood + np.eye(extra.shape[1]) * (_SHRINKAGE * diagonal + extra)[:, None]
+    scale = 1 / np.sqrt(np.einsum("bii->bi", curvature))
+    values, vectors = np.linalg.eigh(curvature * scale[:, :, None] * scale[:, None, :])
+    root = (vectors / np.sqrt(np.maximum(values, _SHRINKAGE / 4))[:, None]) @ np.swapaxes(vectors, 1, 2)
+    return scale[:, :, None] * root

@@ -20,6 +20,7 @@ from scarlet_sed.instrument.kernels import (
 )
 from scarlet_sed.instrument.psf import PSF
 from scarlet_sed.instrument.resample import TAPS, Gather, Strided, gather_tables, strided, window_transfer
+from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
 
 WING_TOLERANCE = 1e-3
@@ -151,9 +152,9 @@ def build_operator(
         lost.append(outside_flux(kernel)[min(*halves, (kernel.shape[0] - 1) // 2)])
     tables = None if regular else gather_tables((points - low)[:, ::-1], region, inside, taps)
     return Operator(
-        kernel=jnp.asarray(np.stack(kernels), jnp.result_type(jnp.complex64, jnp.result_type(float))),
+        kernel=to_device(np.stack(kernels), jnp.result_type(jnp.complex64, jnp.result_type(float))),
         gather=tables,
-        lost_flux=jnp.asarray(np.array(lost), jnp.result_type(float)),
+        lost_flux=as_float(np.array(lost)),
         canvas_shape=canvas,
         shape=(pixel_map.shape[0], pixel_map.shape[1]),
         region=region,

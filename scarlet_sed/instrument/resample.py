@@ -18,6 +18,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from scipy.special import i0
 
+from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
 
 BAND_EDGE = 0.30
@@ -93,12 +94,11 @@ def gather_tables(points: HostArray, region: tuple[int, int], inside: HostArray,
     index = (y[:, :, None] * width + x[:, None, :]).reshape(len(points), taps**2)
     weight = (weight_y[:, :, None] * weight_x[:, None, :]).reshape(len(points), taps**2)
     index_t, weight_t = _transposed(index, weight, height * width)
-    float_type = jnp.result_type(float)
     return Gather(
-        jnp.asarray(index.T, jnp.int32),
-        jnp.asarray(weight.T, float_type),
-        jnp.asarray(index_t, jnp.int32),
-        jnp.asarray(weight_t, float_type),
+        to_device(index.T, np.int32),
+        as_float(weight.T),
+        to_device(index_t, np.int32),
+        as_float(weight_t),
     )
 
 

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import final
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import FilterError
-from scarlet_sed.parameters import as_float
+from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.photometry.quadrature import LOG_STEP, Measure, fine_weights, gauss_nodes
 from scarlet_sed.typing import Array, HostArray
 
@@ -213,7 +212,7 @@ class FilterSet(eqx.Module):
             return filters
         listed = [filters] if isinstance(filters, (str, Filter)) else list(filters)
         loaded = [item if isinstance(item, Filter) else Filter.load(item) for item in listed]
-        names = _checked_names([item.name for item in loaded])
+        names = checked_names([item.name for item in loaded])
         measures = [item.measure for item in loaded]
         gauss = [gauss_nodes(measure, nodes) for measure in measures]
         starts, fine = fine_weights(measures)
@@ -223,7 +222,7 @@ class FilterSet(eqx.Module):
             pivot=as_float([item.pivot for item in loaded]),
             wavelength=as_float(np.stack([wavelength for wavelength, _ in gauss])),
             weight=as_float(np.stack([weight for _, weight in gauss])),
-            fine_start=jnp.asarray(starts, dtype=jnp.int32),
+            fine_start=to_device(starts, np.int32),
             fine_weight=as_float(fine),
         )
 
@@ -235,12 +234,13 @@ class FilterSet(eqx.Module):
             names: any different names.
             pivots: (band,) Angstrom, for plots.
         """
-        checked = _checked_names([names] if isinstance(names, str) else list(names))
+        checked = checked_names([names] if isinstance(names, str) else list(names))
         if pivots is not None and len(pivots) != len(checked):
             raise FilterError(f"{len(checked)} bands but {len(pivots)} pivots", fix="give one pivot wavelength a band")
-        pivot = as_float(np.full(len(checked), np.nan) if pivots is None else pivots)
-        one = jnp.ones_like(pivot)[:, None]
-        return FilterSet(checked, False, pivot, pivot[:, None], one, jnp.zeros(len(checked), jnp.int32), one)
+        pivot = np.full(len(checked), np.nan) if pivots is None else np.asarray(pivots, float)
+        one = as_float(np.ones((len(checked), 1)))
+        start = to_device(np.zeros(len(checked)), np.int32)
+        return FilterSet(checked, False, as_float(pivot), as_float(pivot[:, None]), one, start, one)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -263,7 +263,7 @@ class FilterSet(eqx.Module):
         chosen = list(names)
         at = np.array([self.index(name) for name in chosen])
         arrays = (a[at] for a in (self.pivot, self.wavelength, self.weight, self.fine_start, self.fine_weight))
-        return FilterSet(_checked_names(chosen), self.curves, *arrays)
+        return FilterSet(checked_names(chosen), self.curves, *arrays)
 
     def require_curves(self, user: str) -> None:
         """Raise `FilterError` if the curves are unknown; `user` says what needs them."""
@@ -274,7 +274,12 @@ class FilterSet(eqx.Module):
             )
 
 
-def _checked_names(names: list[str]) -> tuple[str, ...]:
+def checked_names(names: list[str]) -> tuple[str, ...]:
+    """The names as a tuple.
+
+    Raises:
+        FilterError: if one is no name, two mean the same filter, or there is none.
+    """
     if not names:
         raise FilterError("a set of no filters", fix="give at least one filter")
     bad = next((name for name in names if not isinstance(name, str) or not name), None)

@@ -12,7 +12,7 @@ from astropy.coordinates import SkyCoord
 from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.light import Component
-from scarlet_sed.parameters import Parameterized, Tied, current_values, resolve, transparent
+from scarlet_sed.parameters import Parameter, Parameterized, Tied, current_values, resolve, transparent
 from scarlet_sed.scene.boxes import Box, merge, place, requested_width
 from scarlet_sed.scene.source import Source
 
@@ -59,11 +59,11 @@ class Scene(Parameterized):
 
     def boxes(self) -> list[Box]:
         """The box of each component, in the order of `components`, from the present values."""
-        values = current_values(self)
-        drawn = [(name, component) for name, _, component in resolve(self).components()]
+        resolved = resolve(self)
+        drawn = [(name, component) for name, _, component in resolved.components()]
         widths = [requested_width(c, self.sources[n].box, self.frame, self.error_budget) for n, c in drawn]
         merged = merge(widths, [jax.tree.structure(component) for _, component in drawn])
-        positions = [self.frame.pixel(np.asarray(values[f"{name}.position"], float)) for name, _ in drawn]
+        positions = [self.frame.pixel(np.asarray(resolved[name].position, float)) for name, _ in drawn]
         return [
             place(width, (float(x), float(y)), self.frame.shape)
             for width, (x, y) in zip(merged, positions, strict=True)
@@ -94,8 +94,8 @@ def _checked(name: str, source: Any, frame: Frame) -> Source:
             )
         offset = frame.from_sky(SkyCoord(source.sky[0] * u.deg, source.sky[1] * u.deg))
         source = source.placed(offset)
-    position = None if isinstance(source.position, Tied) else source.values["position"]
-    if position is not None and not bool(np.all(frame.contains(np.asarray(position, float)))):
+    position = source.position.value if isinstance(source.position, Parameter) else source.position
+    if not isinstance(position, Tied) and not bool(np.all(frame.contains(np.asarray(position, float)))):
         raise SourceError(
             f"source {name!r} at (east, north) = {np.asarray(position).tolist()} arcsec lies outside the frame",
             fix="drop the source, or make a larger frame (Frame.covering(..., margin=...))",

@@ -30,6 +30,10 @@ _SMOOTH = 0.5
 """Typical difference of the logarithms of neighbouring pixels of a free image."""
 
 
+_WING = 0.02
+"""Share of its light with which a free image starts beyond its own territory."""
+
+
 class Seed(NamedTuple):
     """What is known of one source before the fit.
 
@@ -124,13 +128,24 @@ def _starlet(seed: Seed) -> Morphology:
 
 
 def _picture(seed: Seed) -> HostArray:
-    """The light around the source where it is positive, or a Gaussian of its size where there is no image."""
-    if seed.picture is not None and np.any(seed.picture > 0):
-        return np.maximum(seed.picture, 0.0)
-    size = next((n for n in LATTICES if n >= 6 * seed.radius / seed.pixel_scale), LATTICES[-1])
-    r = (np.arange(size) - size // 2) * seed.pixel_scale
-    width = max(seed.radius, seed.pixel_scale) / 1.1774  # half-light radius of a Gaussian over its dispersion
-    return np.exp(-0.5 * (r[:, None] ** 2 + r[None, :] ** 2) / width**2)
+    """The light around the source where it is positive, with a faint Gaussian wing where others' territories begin.
+
+    Without an image, a Gaussian of the source's size.
+    """
+    picture = None if seed.picture is None else np.maximum(seed.picture, 0.0)
+    if picture is None or not np.any(picture > 0):
+        size = next((n for n in LATTICES if n >= 6 * seed.radius / seed.pixel_scale), LATTICES[-1])
+        return _gaussian_image(size, seed.radius, seed.pixel_scale)
+    wing = _gaussian_image(picture.shape[0], 2.0 * seed.radius, seed.pixel_scale)
+    return picture + _WING * picture.sum() * wing
+
+
+def _gaussian_image(size: int, radius: float, pixel_scale: float) -> HostArray:
+    """(size, size) round Gaussian of this half-light radius in arcsec, its sum one."""
+    r = (np.arange(size) - size // 2) * pixel_scale
+    width = max(radius, pixel_scale) / 1.1774  # half-light radius of a Gaussian over its dispersion
+    image = np.exp(-0.5 * (r[:, None] ** 2 + r[None, :] ** 2) / width**2)
+    return image / image.sum()
 
 
 _PARTS: dict[str, dict[str, Callable[[Seed], Morphology]]] = {
