@@ -106,7 +106,7 @@ def injected(field: Path, folder: Path, seed: int) -> dict[str, Any]:
 def draw_truth(seed: int) -> Table:
     """Random galaxies on places free of listed sources: sizes, shapes, indices and colours like the field's own.
 
-    F150W fluxes are 80 to 800 nJy (26.6 to 24.1 AB), signal-to-noise 10 to 100.
+    F150W fluxes are 200 to 2000 nJy (25.6 to 23.1 AB), signal-to-noise 10 to 100 in the noise as it is correlated.
     """
     rng = np.random.default_rng(seed)
     listed = Table.read(LIST, format="ascii.ecsv")
@@ -117,7 +117,7 @@ def draw_truth(seed: int) -> Table:
         if np.any(away < 1.0) or away[0] < RING or any(np.hypot(x - r["x"], y - r["y"]) < 30 for r in rows):
             continue
         red = 10 ** rng.normal(0.0, 0.15, 4) * np.array([0.8, 1.0, 1.3, 1.5])
-        flux = 10 ** rng.uniform(1.9, 2.9) * red
+        flux = 10 ** rng.uniform(2.3, 3.3) * red
         rows.append(
             {"x": x, "y": y, "radius": 10 ** rng.uniform(-1.2, -0.6), "index": rng.uniform(0.6, 3.0)}
             | {"g1": rng.normal(0, 0.15), "g2": rng.normal(0, 0.15)}
