@@ -30,7 +30,7 @@ MATCH = 0.15  # arcsec
 RING = 2.0  # arcsec from the lens, the first of the list: the ring and its halo
 LIST = ROOT / "tests" / "data" / "ring_sources.ecsv"
 COUNT = 20
-SHIFTS = {"F115W": (0.0, 0.0), "F150W": (0.009, 0.012), "F277W": (0.054, 0.010), "F444W": (-0.003, 0.011)}
+SHIFTS = {"F115W": (0.0, 0.0), "F150W": (0.011, 0.022), "F277W": (0.058, 0.030), "F444W": (0.000, 0.030)}
 """Arcsec (east, north) by which the images lie off against F115W, as a fit of the field finds them."""
 
 

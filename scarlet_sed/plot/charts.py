@@ -57,5 +57,5 @@ def residual_histograms(residuals: Mapping[str, HostArray], limit: float = 6.0) 
         axes.plot(grid, np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi), color=COLORS[1], linewidth=1.2)
         axes.set_yscale("log")
         axes.set_ylim(3e-5, 3)
-        axes.set_title(f"{band}: median {median:+.2f}, scatter {scatter:.2f}", fontsize=9, color=INK)
+        axes.set_title(f"{band}: median {median:+.2f}, scatter {scatter:.2f}", fontsize=7.5, color=INK)
     return figure

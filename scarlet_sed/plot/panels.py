@@ -33,6 +33,7 @@ def scene(view: View, labels: Mapping[str, HostArray] | None = None, *, stretch:
         image_axes(axes, title).imshow(picture, origin="lower", interpolation="nearest")
     for name, (x, y) in (labels or {}).items():
         _mark(panels[0], name, x, y, view.shape)
+    panels[0].set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))
     _scale_bar(panels[1], view)
     return figure
 
@@ -128,15 +129,10 @@ def _mark(axes: Axes, name: str, x: float, y: float, shape: tuple[int, int]) -> 
     size = 0.014 * max(shape)
     axes.plot([x - 2 * size, x - size], [y, y], color="white", linewidth=0.8)
     axes.plot([x, x], [y - 2 * size, y - size], color="white", linewidth=0.8)
-    axes.annotate(
-        name,
-        (x, y),
-        xytext=(3, 4),
-        textcoords="offset points",
-        color="white",
-        fontsize=7,
-        annotation_clip=True,
+    label = axes.annotate(
+        name, (x, y), xytext=(3, 4), textcoords="offset points", color="white", fontsize=7, clip_on=True
     )
+    label.set_in_layout(False)
 
 
 def _scale_bar(axes: Axes, view: View) -> None:

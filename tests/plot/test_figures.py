@@ -104,3 +104,13 @@ def test_pyplot_is_not_needed():
 
     code = "import scarlet_sed.plot, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_marks_at_the_edge_leave_the_panels_alike(view):
+    height, width = view.shape
+    figure = plot.scene(view, {"edge": np.array([0.0, 0.0]), "corner": np.array([width - 1.0, height - 1.0])})
+    figure.canvas.draw()
+    panels = figure.axes[:3]
+    assert panels[0].get_xlim() == panels[1].get_xlim() and panels[0].get_ylim() == panels[1].get_ylim()
+    sizes = [axes.get_window_extent().width for axes in panels]
+    assert max(sizes) < 1.02 * min(sizes)
