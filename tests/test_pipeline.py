@@ -1,16 +1,21 @@
 """From files to results, on a small drawn field."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from astropy.io import fits
 from astropy.table import QTable
 
+import scarlet_sed as ss
 from scarlet_sed import demo_scene, pipeline
 from scarlet_sed.errors import ConfigError, DataError, ScarletSEDError
-from scarlet_sed.io.config import MODELS
+from scarlet_sed.io.config import MODELS, read_config
+from scarlet_sed.io.inputs import read_observations
 from scarlet_sed.io.scene_file import load_scene
+from scarlet_sed.pipeline.starting import prepare
 from scarlet_sed.start.models import MODELS as KNOWN_MODELS
 
 pytest.importorskip("galsim")
@@ -132,3 +137,24 @@ def test_bad_files_are_typed_errors_that_name_the_band(files, tmp_path):
 
 def test_the_configuration_knows_every_model():
     assert set(MODELS) == {"auto", *KNOWN_MODELS}
+
+
+def test_shift_and_calibration_are_fitted_against_the_first_band(files):
+    """The second grid is drawn 20 mas off and 4 % too bright; the first band is what everything refers to."""
+    config = read_config(configured(files, '[model]\ndefault = "sersic"\n[fit]\nfit_shift = true\n', "shift.toml"))
+    config = replace(config, fit=replace(config.fit, fit_calibration=True))
+    first, second = prepare(config, read_observations(config))
+    wanted = np.array([[0.02, -0.01]])
+    light = ss.FreeSpectrum((150.0, 250.0), (*first.bands, *second.bands)) * ss.Sersic(0.15, 1.0, (0.1, 0.1))
+    frame = ss.Frame.covering([first, second])
+    scene = ss.Scene({"a": ss.Source((0.3, 0.2), light), "b": ss.Source((-0.4, -0.3), light)}, frame)
+    moved = second.set({"shift": wanted, "calibration": [1.04]})
+    drawn = [observation.with_data(ss.render(scene, observation)) for observation in (first, moved)]
+    start = [drawn[0], drawn[1].set({"shift": [[0.0, 0.0]], "calibration": [1.0]})]
+    free = scene.free("*.position", dist.Normal(np.zeros(2), 1.0))
+    result = ss.fit(free, start, uncertainties=False, progress=False)
+    reference, other = result.observations
+    np.testing.assert_allclose(other.values["shift"], wanted, atol=1e-3)
+    np.testing.assert_allclose(other.values["calibration"], 1.04, atol=2e-3)
+    np.testing.assert_allclose(reference.values["shift"], 0.0, atol=1e-5)
+    np.testing.assert_allclose(reference.values["calibration"], 1.0, atol=1e-5)

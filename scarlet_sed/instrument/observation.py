@@ -193,6 +193,17 @@ class Observation(Parameterized):
         noise = self.noise.for_shape((self.shape[0], data.shape[1], data.shape[2]))
         return self._replaced(data=data, weights=weights, noise=noise, grid=self.grid.window(rows, columns))
 
+    def with_data(self, data: Any) -> "Observation":
+        """The same observation of other light: (band, height, width) in nJy per pixel, such as a drawn scene.
+
+        Raises:
+            ShapeError, DataError: if the shape differs, or a pixel that is not masked is not finite.
+        """
+        images = np.asarray(data, dtype=float)
+        if images.shape != self.shape:
+            raise ShapeError(f"data of shape {images.shape} for an observation of {self.shape}", fix="give its shape")
+        return self._replaced(data=_finite(clean_data(images, np.asarray(self.weights), self.bands), "data"))
+
     def with_mask(self, mask: Any) -> "Observation":
         """The same observation with further pixels excluded (True or non-zero)."""
         weights = np.where(mask_cube(mask, self.shape), 0.0, self.weights)

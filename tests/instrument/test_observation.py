@@ -225,3 +225,14 @@ def test_bad_input_names_its_cure(case):
 def test_generic_bands_are_accepted():
     obs = observation(filters=FilterSet.generic(["g", "r"]), noise=GaussianNoise())
     assert obs.bands == ("g", "r")
+
+
+def test_with_data_takes_images_of_the_same_shape_only():
+    observation = Observation(np.zeros((1, 8, 9)), ("F115W",), PSF.gaussian(2.0), sigma=1.0, pixel_scale=0.03)
+    other = observation.with_data(np.full((1, 8, 9), 2.0))
+    np.testing.assert_array_equal(other.data, 2.0)
+    np.testing.assert_array_equal(other.weights, observation.weights)
+    with pytest.raises(ShapeError, match="data of shape"):
+        observation.with_data(np.zeros((8, 9)))
+    with pytest.raises(DataError):
+        observation.with_data(np.full((1, 8, 9), np.nan))
