@@ -15,6 +15,7 @@ from scarlet_sed.typing import Array, HostArray
 
 _FLOOR = 0.02  # of the mean power: an estimated spectrum may touch zero, where whitening would blow up
 _MIN_PAIRS = 100
+_EXACT = 4.0  # pixels up to which drizzling correlates noise, differently along rows, columns and diagonals
 _CLIP = 5.0  # sigma
 
 
@@ -74,7 +75,8 @@ class CorrelatedNoise(Noise):
             blank: True where there is blank sky, e.g. `estimate_noise(data).blank`.
             weights: inverse variances of the data. With them the level of the noise is measured too, so that too
                 cautious noise maps are scaled down; without, the weights are trusted and only the shape is measured.
-            lags: largest separation in pixels; beyond half of it correlations fade to zero.
+            lags: largest separation in pixels; beyond half of it correlations fade to zero, and beyond 4 pixels they
+                are taken to be the same in all directions.
             fill_steps: see the class.
 
         Raises:
@@ -168,9 +170,16 @@ def _covariance(image: HostArray, blank: np.ndarray, scale: HostArray, lags: int
     near = np.ix_(*2 * [np.arange(-lags, lags + 1)])
     if np.min(pairs[near]) < _MIN_PAIRS:
         raise DataError("too few pairs of blank pixels", fix="use fewer lags, or mask less")
-    distance = np.hypot(*np.mgrid[-lags : lags + 1, -lags : lags + 1]) / (lags + 1)
-    fade = np.cos(0.5 * np.pi * np.clip(2 * distance - 1, 0, 1)) ** 2
-    return np.asarray(products[near] / pairs[near] * fade)
+    distance = np.hypot(*np.mgrid[-lags : lags + 1, -lags : lags + 1])
+    fade = np.cos(0.5 * np.pi * np.clip(2 * distance / (lags + 1) - 1, 0, 1)) ** 2
+    return np.asarray(_round_beyond(products[near] / pairs[near], distance) * fade)
+
+
+def _round_beyond(covariance: HostArray, distance: HostArray) -> HostArray:
+    """The covariance with its means over rings beyond `_EXACT` pixels: a single one is lost in its scatter."""
+    ring = np.rint(distance).astype(int)
+    mean = np.bincount(ring.ravel(), covariance.ravel()) / np.maximum(np.bincount(ring.ravel()), 1)
+    return np.where(distance <= _EXACT, covariance, np.interp(distance, np.arange(len(mean)), mean))
 
 
 def _power_of(covariance: HostArray, canvas: tuple[int, int]) -> HostArray:

@@ -24,8 +24,8 @@ from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.initialize import initial_scene
 from scarlet_sed.start.observations import free_sky
 
-_LAGS = 12
-"""Pixels over which noise is taken to be correlated: drizzling reaches 3, flat-field and 1/f residuals farther."""
+_LAGS = 32
+"""Pixels over which noise is taken to be correlated: drizzling reaches 3, residuals of flat fields and sky far more."""
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -160,7 +160,8 @@ def _with_noise(observation: Observation, config: Config) -> Observation:
         observation = observation.with_noise(weights=np.where(used, 1.0 / estimate.variance(smooth), 0.0))
     if correlated:
         weights = np.asarray(observation.weights, dtype=float)
-        noise = CorrelatedNoise.estimate(data, estimate.blank, weights=weights, lags=_LAGS, fill_steps=1)
+        lags = max(1, min(_LAGS, min(observation.grid.shape) // 4))
+        noise = CorrelatedNoise.estimate(data, estimate.blank, weights=weights, lags=lags, fill_steps=1)
         observation = observation.with_noise(noise)
     return observation
 

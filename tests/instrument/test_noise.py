@@ -165,6 +165,20 @@ def test_correlation_is_recovered_from_blank_sky(rng):
     assert shape_only.for_shape((2, 30, 40)).shape == (30, 40)
 
 
+def test_far_correlations_are_found_without_the_scatter_of_single_lags(rng):
+    """A faint smooth pattern of 10 pixels under drizzled noise: its power is found, and no mode falls to the floor."""
+    smooth = ndimage.gaussian_filter(rng.normal(size=(400, 420)), 5.0, mode="wrap")
+    data = (correlated_field(rng, (400, 420)) + 0.2 * smooth / smooth.std())[None]
+    noise = CorrelatedNoise.estimate(data, np.ones(data.shape, bool), weights=np.ones(data.shape), lags=32)
+    power = np.asarray(noise.power)[0]
+    truth = np.sum(true_covariance()) + 0.2**2 * 4 * np.pi * 5.0**2
+    assert power[0, 0] == pytest.approx(truth, rel=0.25)
+    transform = np.abs(np.fft.rfft2(KERNEL, s=noise.canvas)) ** 2
+    far = np.hypot(*np.meshgrid(np.fft.fftfreq(noise.canvas[0]), np.fft.rfftfreq(noise.canvas[1]), indexing="ij")) > 0.1
+    assert np.max(np.abs(power - transform)[far]) < 0.15 * transform.max()
+    assert power.min() > 0.5 * transform.min()
+
+
 def blends(rng, shape, count):
     y, x = np.mgrid[: shape[0], : shape[1]]
     image = np.zeros(shape)
