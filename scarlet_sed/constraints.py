@@ -23,7 +23,7 @@ class _UnitDisc(constraints.ParameterFreeConstraint):
     event_dim = 1
 
     def __call__(self, x: Array) -> Array:
-        return jnp.sum(jnp.square(x), axis=-1) < 1.0
+        return (x * x).sum(axis=-1) < 1.0
 
     def feasible_like(self, prototype: Array) -> Array:
         return jnp.zeros_like(prototype)
