@@ -35,7 +35,11 @@ LEDGER = BENCHMARKS / "RESULTS.md"
 MARKS = ("<!-- against_scarlet2: begin -->", "<!-- against_scarlet2: end -->")
 SPEED = {False: {"free": (16, 64, 128), "sersic": (16, 64, 128, 512)}, True: {"free": (16,), "sersic": (16,)}}
 PEER_FITS = {"hsc": ("guide", "wide"), "unmatched": ("guide", "wide")}
-PEER_OPTIONS: dict[str, tuple[str, ...]] = {"guide": (), "hsc/wide": ("--box", "31"), "unmatched/wide": ("--box", "61")}
+PEER_OPTIONS: dict[str, tuple[str, ...]] = {
+    "guide": (),
+    "hsc/wide": ("--box", "31", "--image-step", "0.1"),
+    "unmatched/wide": ("--box", "61", "--image-step", "0.1"),
+}
 OUR_FITS = {
     "hsc": {"pixels": ("--model", "pixels", "--box", "31"), "auto": ("--model", "auto")},
     "unmatched": {
