@@ -9,12 +9,13 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to, constraints
 from numpyro.distributions.transforms import ParameterFreeTransform, ZeroSumTransform
 from numpyro.distributions.util import validate_sample
 
-from scarlet_sed.typing import Array
+from scarlet_sed.typing import Array, HostArray
 
 
 class _UnitDisc(constraints.ParameterFreeConstraint):
@@ -35,8 +36,7 @@ class _ImageSimplex(constraints.ParameterFreeConstraint):
     event_dim = 2
 
     def __call__(self, x: Array) -> Array:
-        total = jnp.sum(x, axis=(-2, -1))
-        return jnp.all(x >= 0, axis=(-2, -1)) & (jnp.abs(total - 1) < 1e-4)
+        return (x >= 0).all(axis=(-2, -1)) & (abs(x.sum(axis=(-2, -1)) - 1) < 1e-4)
 
     def feasible_like(self, prototype: Array) -> Array:
         return jnp.full_like(prototype, 1.0 / (prototype.shape[-1] * prototype.shape[-2]))
@@ -141,10 +141,9 @@ def base_support(prior: dist.Distribution) -> constraints.Constraint:
     return support
 
 
-def lowest(prior: dist.Distribution) -> Array:
+def lowest(prior: dist.Distribution) -> HostArray:
     """The lower end of a prior's support: minus infinity for real numbers."""
-    support = base_support(prior)
-    return jnp.asarray(getattr(support, "lower_bound", -jnp.inf))
+    return np.asarray(getattr(base_support(prior), "lower_bound", -np.inf))
 
 
 class EllipticityPrior(dist.Distribution):

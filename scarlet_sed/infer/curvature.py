@@ -58,7 +58,7 @@ def curvature_diagonal(program: Program, unconstrained: FamilyValues, key: Array
     return jax.tree.map(lambda s, p: jnp.mean(jnp.square(s), axis=0) + p, samples, prior)
 
 
-def prior_curvature_diagonal(families: Sequence[Family], unconstrained: FamilyValues) -> FamilyValues:
+def prior_curvature_diagonal(families: Sequence[Family], unconstrained: Sequence[Array]) -> FamilyValues:
     """Row sums of minus the prior's Hessian (its diagonal where parameters are independent), never negative."""
 
     def curvature(family: Family, u: Array) -> Array:

@@ -11,7 +11,7 @@ import optax
 from tqdm import tqdm
 
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.infer.covariance import laplace
+from scarlet_sed.infer.covariance import is_image, laplace
 from scarlet_sed.infer.curvature import prior_curvature
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior, constrain
@@ -153,7 +153,7 @@ def maximize(
                             ended = True
                             break
                 if float(state.best_log_prob) > best_log_prob:
-                    best, best_log_prob = keep_inside(program, whitening(state.best)), float(state.best_log_prob)
+                    best, best_log_prob = _unwhitened(program, whitening, state.best), float(state.best_log_prob)
                 if ended:
                     if best_log_prob - before_cycle < 2 * schedule.tolerance:
                         status = FitStatus.CONVERGED
@@ -179,10 +179,14 @@ def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int
     state = _prepare(plain, "adam")
     state, (chi2, gradients) = _run_chunk(program, state, plain, as_float(0.0), np.int32(seed), "adam")
     used = sum(int(np.sum(np.asarray(o.weights) > 0)) for o in posterior.observations)
-    prior: Any = tuple(np.zeros(u.shape) for u in unconstrained)
-    if not all(family.flat for family in program.families):
-        prior = prior_curvature(program.families, unconstrained)
-    return whiten(program, plain, gradients, state.squares, prior, float(np.asarray(chi2)[0]) / used)
+    # the scale of a free image's pixels comes from the data and the trust region
+    curved = [i for i, f in enumerate(program.families) if not (f.flat or is_image(unconstrained[i]))]
+    prior: list[Any] = [np.zeros(u.shape) for u in unconstrained]
+    if curved:
+        found = prior_curvature([program.families[i] for i in curved], [unconstrained[i] for i in curved])
+        for i, curvature in zip(curved, found, strict=True):
+            prior[i] = curvature
+    return whiten(program, plain, gradients, state.squares, tuple(prior), float(np.asarray(chi2)[0]) / used)
 
 
 def compilations() -> int:
@@ -195,7 +199,9 @@ def _inside(program: Program, unconstrained: FamilyValues) -> FamilyValues:
     return tuple(f.keep_inside(u) for f, u in zip(program.families, unconstrained, strict=True))
 
 
-keep_inside = jax.jit(_inside)
+@jax.jit
+def _unwhitened(program: Program, whitening: Whitening, whitened: Whitened) -> FamilyValues:
+    return _inside(program, whitening(whitened))
 
 
 def _optimizer(method: Method) -> optax.GradientTransformation:

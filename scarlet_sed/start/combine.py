@@ -79,7 +79,7 @@ def combine(observations: Sequence[Observation], frame: Frame) -> Combined:
         there = np.moveaxis(observation.grid.pixels(offsets, frame.tangent_point), -1, 0)[::-1]
         scale = observation.grid.pixel_scale / grid.pixel_scale
         for band, sky in enumerate(observed_sky(observation)):
-            image = np.asarray(observation.data[band], dtype=np.float64) - sky.level
+            image = np.asarray(observation.data, dtype=np.float64)[band] - sky.level
             impossible = outlier_pixels(image, sky.rms, observation.psfs[band])
             outliers[observation.name][band] = impossible
             variance = np.where(impossible, np.inf, sky.rms**2)
@@ -184,7 +184,7 @@ def _mean_fwhm(observations: Sequence[Observation], grid: PixelGrid) -> float:
     for observation in observations:
         scale = observation.grid.pixel_scale / grid.pixel_scale
         for band, psf in enumerate(observation.psfs):
-            good = np.asarray(observation.weights[band])
+            good = np.asarray(observation.weights)[band]
             share = float(np.median(good[good > 0])) * scale**2
             total, weight = total + share * float(psf.fwhm) * scale, weight + share
     return total / weight
