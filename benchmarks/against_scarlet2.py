@@ -1,6 +1,6 @@
 """Side by side with scarlet2: both codes on the same scenes, in turn, in one session; one table of ratios.
 
-usage: python benchmarks/against_scarlet2.py [--quick] [--repeats 3] [--only 'speed/*'] [--shared FOLDER]
+usage: python benchmarks/against_scarlet2.py [--quick] [--repeats 3] [--only 'speed/*' ...] [--keep] [--shared FOLDER]
        python benchmarks/against_scarlet2.py --render         print the last results as markdown
        python benchmarks/against_scarlet2.py --ledger         put the last results into RESULTS.md
 
@@ -219,7 +219,7 @@ def summary(reports: Reports, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "date": time.strftime("%Y-%m-%d"),
         "quick": options.quick,
-        "repeats": options.repeats,
+        "repeats": sorted({len(runs) for runs in reports.values()}),
         "cpus": os.cpu_count(),
         "highest_load_1min": highest_load(everything),
         "versions": next((r["versions"] for r in everything if "versions" in r), {}),
@@ -239,7 +239,7 @@ def note(found: dict[str, Any]) -> str:
     """One line on the session."""
     return (
         f"{found['date']}, {found['cpus']} CPUs, highest load {found['highest_load_1min']} (the runs themselves make "
-        f"1 to 2), {found['repeats']} repeat(s){', quick' if found['quick'] else ''}"
+        f"1 to 2), repeats: {' or '.join(map(str, found['repeats']))}{', quick' if found['quick'] else ''}"
     )
 
 
@@ -267,7 +267,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smallest scenes and one fit only")
     parser.add_argument("--repeats", type=int, default=1, help="of everything (default: 1)")
-    parser.add_argument("--only", default="*", help="pattern of job names without the code, e.g. 'speed/free*'")
+    parser.add_argument(
+        "--only", nargs="+", default=["*"], help="patterns of job names without the code, e.g. 'speed/free*'"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the last results of all other jobs")
     parser.add_argument("--timeout", type=float, default=1200.0, help="seconds for one run (default: 1200)")
     parser.add_argument("--shared", type=Path, help="folder that holds data/ (default: see measuring.py)")
     parser.add_argument("--render", action="store_true", help="print the last results as markdown; run nothing")
@@ -286,8 +289,9 @@ def main() -> None:
         into_ledger(text) if options.ledger else print(text)
         return
     jobs = [*speed_jobs(options.quick), *resample_jobs(options.quick), *fit_jobs(options.quick, options.shared)]
-    chosen = [job for job in jobs if fnmatch.fnmatch(job.name.split("/", 1)[1], options.only)]
-    found = summary(run_all(chosen, options.repeats, options.timeout), options)
+    chosen = [job for job in jobs if any(fnmatch.fnmatch(job.name.split("/", 1)[1], only) for only in options.only)]
+    before = json.loads(OUT.read_text())["runs"] if options.keep and OUT.exists() else {}
+    found = summary(before | run_all(chosen, options.repeats, options.timeout), options)
     write_json(OUT, found)
     print("\n" + rendered(found, plain))
 
