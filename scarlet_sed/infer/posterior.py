@@ -1,7 +1,7 @@
 """The log-posterior: the one object that fits, uncertainties and samplers use."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -168,10 +168,25 @@ def source_images(program: Program, values: FamilyValues, source: Array) -> tupl
     return program.source_images(values, source)
 
 
+class Evaluation(NamedTuple):
+    """What a program says at one place.
+
+    Args:
+        images: per observation (band, height, width) nJy per pixel, sky included.
+        chi2: per observation (band,) chi-square.
+        log_prob: scalar log-posterior density in the parameters.
+    """
+
+    images: tuple[Array, ...]
+    chi2: tuple[Array, ...]
+    log_prob: Array
+
+
 @jax.jit
-def whitened_residuals(program: Program, values: FamilyValues) -> tuple[Array, ...]:
-    """Whitened residuals of a program; their squares sum to chi-square."""
-    return program.whitened_residuals(values)
+def evaluate(program: Program, values: FamilyValues) -> Evaluation:
+    """Model images, chi-square and log-posterior of a program, drawn once and compiled as one."""
+    drawn = program.images(values)
+    return Evaluation(drawn, program.chi2(drawn, values), -program.negative_log_prob(drawn, values))
 
 
 @jax.jit
