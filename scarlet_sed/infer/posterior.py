@@ -9,7 +9,8 @@ import numpy as np
 
 from scarlet_sed.errors import ImproperPriorError, ParameterError
 from scarlet_sed.infer.build import as_observations, build
-from scarlet_sed.infer.families import FamilyValues, Place
+from scarlet_sed.infer.compiled import Compiled
+from scarlet_sed.infer.families import Family, FamilyValues, Place
 from scarlet_sed.infer.program import Program
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.parameters import free_parameters, set_values
@@ -69,7 +70,7 @@ class LogPosterior:
         Raises:
             ParameterError: if a value lies on the edge of its support, where it has no finite image.
         """
-        unconstrained = _unconstrain(self.program, values)
+        unconstrained: FamilyValues = _unconstrain(self.program.families, values)
         finite = [np.isfinite(np.asarray(u)).reshape(u.shape[0], -1).all(axis=1) for u in unconstrained]
         for path, place in self.places.items():
             if not finite[place.family][place.row]:
@@ -142,9 +143,11 @@ def constrain(program: Program, unconstrained: FamilyValues) -> FamilyValues:
     return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
 
 
-@jax.jit
-def _unconstrain(program: Program, values: FamilyValues) -> FamilyValues:
-    return tuple(f.unconstrain(v) for f, v in zip(program.families, values, strict=True))
+def _all_unconstrained(families: tuple[Family, ...], values: FamilyValues) -> FamilyValues:
+    return tuple(f.unconstrain(v) for f, v in zip(families, values, strict=True))
+
+
+_unconstrain = Compiled(_all_unconstrained, level=0)
 
 
 @jax.jit
