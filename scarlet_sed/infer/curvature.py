@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.families import Family, FamilyValues
 from scarlet_sed.infer.program import Program
 from scarlet_sed.typing import Array
@@ -69,7 +70,7 @@ def prior_curvature_diagonal(families: Sequence[Family], unconstrained: Sequence
     return tuple(jnp.zeros_like(u) if f.flat else curvature(f, u) for f, u in zip(families, unconstrained, strict=True))
 
 
-prior_curvature = jax.jit(prior_curvature_diagonal)
+prior_curvature = Compiled(prior_curvature_diagonal, level=0)
 
 
 @jax.jit

@@ -1,7 +1,6 @@
 """Fit a scene: climb the log-posterior in unconstrained numbers, on the device, in chunks of steps."""
 
 import time
-from functools import cache
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ import optax
 from tqdm import tqdm
 
 from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.covariance import is_image, laplace
 from scarlet_sed.infer.curvature import prior_curvature
 from scarlet_sed.infer.families import FamilyValues
@@ -191,17 +191,19 @@ def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int
 
 def compilations() -> int:
     """How many programs the optimiser has compiled so far in this process."""
-    programs: tuple[Any, ...] = (_compiled_chunk(jax.default_backend()), prior_curvature, constrain)
-    return sum(program._cache_size() for program in programs)
+    transform: Any = constrain
+    return _compiled_chunk.count + prior_curvature.count + int(transform._cache_size())
 
 
 def _inside(program: Program, unconstrained: FamilyValues) -> FamilyValues:
     return tuple(f.keep_inside(u) for f, u in zip(program.families, unconstrained, strict=True))
 
 
-@jax.jit
-def _unwhitened(program: Program, whitening: Whitening, whitened: Whitened) -> FamilyValues:
+def _in_unconstrained(program: Program, whitening: Whitening, whitened: Whitened) -> FamilyValues:
     return _inside(program, whitening(whitened))
+
+
+_unwhitened = Compiled(_in_unconstrained, level=0)
 
 
 def _optimizer(method: Method) -> optax.GradientTransformation:
@@ -216,22 +218,6 @@ def _prepare(whitening: Whitening, method: Method) -> _State:
     adam = optax.ScaleByAdamState(to_device(np.zeros(()), np.int32), origin, origin)
     optimizer = adam if method == "adam" else _optimizer(method).init(origin)
     return _State(origin, optimizer, origin, as_float(-np.inf), origin.images)
-
-
-def _run_chunk(
-    program: Program, state: _State, whitening: Whitening, rate: Array, seed: np.int32, method: Method
-) -> tuple[_State, tuple[Array, Array]]:
-    """`_chunk`, compiled for the default device."""
-    compiled = _compiled_chunk(jax.default_backend())
-    result: tuple[_State, tuple[Array, Array]] = compiled(program, state, whitening, rate, seed, method)
-    return result
-
-
-@cache
-def _compiled_chunk(platform: str) -> Any:
-    """On a CPU, LLVM's first level of optimisation: a sixth less to compile, and steps that are no slower."""
-    options = {"xla_backend_optimization_level": 1} if platform == "cpu" else None
-    return jax.jit(_chunk, static_argnames="method", compiler_options=options)
 
 
 def _chunk(
@@ -292,3 +278,14 @@ def _chunk(
         return state._replace(current=current, optimizer=optimizer), (value, gradient.blocks)
 
     return jax.lax.scan(adam if method == "adam" else lbfgs, state, jnp.arange(CHUNK))
+
+
+_compiled_chunk = Compiled(_chunk, level=1, static=("method",))
+
+
+def _run_chunk(
+    program: Program, state: _State, whitening: Whitening, rate: Array, seed: np.int32, method: Method
+) -> tuple[_State, tuple[Array, Array]]:
+    """`_chunk`, compiled."""
+    result: tuple[_State, tuple[Array, Array]] = _compiled_chunk(program, state, whitening, rate, seed, method)
+    return result

@@ -1,7 +1,7 @@
 """The log-posterior: the one object that fits, uncertainties and samplers use."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,8 @@ import numpy as np
 
 from scarlet_sed.errors import ImproperPriorError, ParameterError
 from scarlet_sed.infer.build import as_observations, build
-from scarlet_sed.infer.families import FamilyValues, Place
+from scarlet_sed.infer.compiled import Compiled
+from scarlet_sed.infer.families import Family, FamilyValues, Place
 from scarlet_sed.infer.program import Program
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.parameters import free_parameters, set_values
@@ -69,7 +70,7 @@ class LogPosterior:
         Raises:
             ParameterError: if a value lies on the edge of its support, where it has no finite image.
         """
-        unconstrained = _unconstrain(self.program, values)
+        unconstrained: FamilyValues = _unconstrain(self.program.families, values)
         finite = [np.isfinite(np.asarray(u)).reshape(u.shape[0], -1).all(axis=1) for u in unconstrained]
         for path, place in self.places.items():
             if not finite[place.family][place.row]:
@@ -142,9 +143,11 @@ def constrain(program: Program, unconstrained: FamilyValues) -> FamilyValues:
     return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
 
 
-@jax.jit
-def _unconstrain(program: Program, values: FamilyValues) -> FamilyValues:
-    return tuple(f.unconstrain(v) for f, v in zip(program.families, values, strict=True))
+def _all_unconstrained(families: tuple[Family, ...], values: FamilyValues) -> FamilyValues:
+    return tuple(f.unconstrain(v) for f, v in zip(families, values, strict=True))
+
+
+_unconstrain = Compiled(_all_unconstrained, level=0)
 
 
 @jax.jit
@@ -168,10 +171,25 @@ def source_images(program: Program, values: FamilyValues, source: Array) -> tupl
     return program.source_images(values, source)
 
 
+class Evaluation(NamedTuple):
+    """What a program says at one place.
+
+    Args:
+        images: per observation (band, height, width) nJy per pixel, sky included.
+        chi2: per observation (band,) chi-square.
+        log_prob: scalar log-posterior density in the parameters.
+    """
+
+    images: tuple[Array, ...]
+    chi2: tuple[Array, ...]
+    log_prob: Array
+
+
 @jax.jit
-def whitened_residuals(program: Program, values: FamilyValues) -> tuple[Array, ...]:
-    """Whitened residuals of a program; their squares sum to chi-square."""
-    return program.whitened_residuals(values)
+def evaluate(program: Program, values: FamilyValues) -> Evaluation:
+    """Model images, chi-square and log-posterior of a program, drawn once and compiled as one."""
+    drawn = program.images(values)
+    return Evaluation(drawn, program.chi2(drawn, values), -program.negative_log_prob(drawn, values))
 
 
 @jax.jit

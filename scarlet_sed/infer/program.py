@@ -116,6 +116,13 @@ class Program(eqx.Module):
             total -= noise.log_likelihood(observation.data - image, observation.weights)
         return total
 
+    def chi2(self, images: tuple[Array, ...], values: FamilyValues) -> tuple[Array, ...]:
+        """Per observation, (band,) chi-square of images that have been drawn already."""
+        return tuple(
+            materialize(observation.instrument, values).noise.chi2(observation.data - image, observation.weights)
+            for observation, image in zip(self.observations, images, strict=True)
+        )
+
     def probe(self, images: tuple[Array, ...], values: FamilyValues, *seeds: Array) -> tuple[Array, tuple[Array, ...]]:
         """Chi-square, and the cotangent of the images for which reverse mode gives J^T z with random signs z.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from scarlet_sed.infer.covariance import Laplace
 from scarlet_sed.infer.families import FamilyValues
-from scarlet_sed.infer.posterior import LogPosterior, images, source_images, whitened_residuals
+from scarlet_sed.infer.posterior import LogPosterior, evaluate, source_images
 from scarlet_sed.infer.status import FitStatus
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.scene.scene import Scene
@@ -79,20 +79,19 @@ def make_result(
 ) -> FitResult:
     """The result at these parameter values."""
     scene, observations = posterior.at(values)
-    drawn = images(posterior.program, values)
-    models = {o.name: np.asarray(image) for o, image in zip(observations, drawn, strict=True)}
-    residuals = whitened_residuals(posterior.program, values)
+    found = evaluate(posterior.program, values)
+    models = {o.name: np.asarray(image) for o, image in zip(observations, found.images, strict=True)}
     chi2 = {}
-    for observation, residual in zip(observations, residuals, strict=True):
+    for observation, squares in zip(observations, found.chi2, strict=True):
         used = np.sum(np.asarray(observation.weights) > 0, axis=(1, 2))
-        per_band = np.sum(np.square(np.asarray(residual, float)), axis=(1, 2)) / np.maximum(used, 1)
+        per_band = np.asarray(squares, float) / np.maximum(used, 1)
         chi2[observation.name] = dict(zip(observation.filters.names, per_band.tolist(), strict=True))
     return FitResult(
         scene,
         observations,
         status,
         loss,
-        float(posterior.log_prob(values)),
+        float(np.asarray(found.log_prob)),
         chi2,
         models,
         timing,
