@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import matplotlib.image
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -59,7 +60,12 @@ def outcome(files, tmp_path_factory):
 
 def test_every_file_is_there(outcome):
     names = {path.name for path in outcome.folder.iterdir()}
-    assert names == {"catalog.fits", "catalog.ecsv", "metrics.json", "report.html", "scene"}
+    pictures = {"field.png", "residuals.png"}
+    assert names == pictures | {"catalog.fits", "catalog.ecsv", "metrics.json", "report.html", "scene"}
+    for name in names - {"catalog.ecsv"}:
+        assert f"{outcome.folder / name} (" in outcome.summary()
+    for name in pictures:
+        assert matplotlib.image.imread(outcome.folder / name).shape[0] > 100
 
 
 def test_the_truth_is_found(outcome):

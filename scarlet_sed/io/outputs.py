@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from astropy.table import QTable
+from matplotlib.figure import Figure
 
 from scarlet_sed.errors import FileFormatError
 
@@ -49,6 +50,12 @@ def write_catalog(folder: str | Path, table: QTable, stem: str = "catalog") -> N
         with atomic(Path(folder) / name) as temporary:
             temporary.unlink()
             table.write(temporary, overwrite=True)
+
+
+def write_figure(path: str | Path, figure: Figure, dpi: int = 110) -> None:
+    """Write a figure as PNG, its background transparent as the figure has it."""
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi)
 
 
 def output_folder(path: str | Path) -> Path:

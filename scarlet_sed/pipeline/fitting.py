@@ -13,7 +13,7 @@ from scarlet_sed.infer import FitResult, truncated
 from scarlet_sed.io.catalog import build_catalog, component_table
 from scarlet_sed.io.config import read_config
 from scarlet_sed.io.inputs import read_observations
-from scarlet_sed.io.outputs import output_folder, write_catalog, write_json, write_text
+from scarlet_sed.io.outputs import output_folder, write_catalog, write_figure, write_json, write_text
 from scarlet_sed.io.propagation import Correlations
 from scarlet_sed.io.provenance import commit, machine, versions
 from scarlet_sed.io.scene_file import save_scene
@@ -21,8 +21,19 @@ from scarlet_sed.pipeline.metrics import Clock, metrics, warnings_of
 from scarlet_sed.pipeline.starting import start_and_fit
 from scarlet_sed.pipeline.tables import read_table
 from scarlet_sed.report.goodness import BandGoodness, goodness
-from scarlet_sed.report.page import Content, render_report
+from scarlet_sed.report.page import Content, field_figures, render_report
 from scarlet_sed.report.truth import Comparison, compare
+
+WRITTEN = {
+    "field.png": "picture: data, model, residual",
+    "residuals.png": "picture: residual of each band in sigma",
+    "catalog.fits": "catalogue, also as .ecsv",
+    "components.fits": "components of sources that are sums, also as .ecsv",
+    "scene": "the fitted scene, for ss.load_scene",
+    "metrics.json": "numbers of the run",
+    "report.html": "report: open it in a browser",
+}
+"""What a run may leave in its folder."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,8 @@ class Outcome:
             f"chi-square against the estimated noise {np.mean(chi2):.3f} (mean of {len(chi2)} bands)",
             *([self.truth.summary()] if self.truth else []),
             *(f"note: {warning}" for warning in self.warnings),
-            f"results in {self.folder} after {self.timings['total']:.0f} s",
+            f"finished after {self.timings['total']:.0f} s; wrote",
+            *(f"  {self.folder / name} ({what})" for name, what in WRITTEN.items() if (self.folder / name).exists()),
         ]
         return "\n".join(lines)
 
@@ -113,7 +125,10 @@ def run_fit(config_path: str | Path, out: str | Path, *, progress: bool = True) 
                 truth=truth,
                 config_text=Path(config_path).read_text(encoding="utf-8"),
             )
-            write_text(folder / "report.html", render_report(content))
+            figures = field_figures(fit)
+            write_text(folder / "report.html", render_report(content, figures))
+            for name, figure in figures.items():
+                write_figure(folder / f"{name}.png", figure)
     timings = clock.seconds | {"total": time.perf_counter() - began}
     write_json(folder / "metrics.json", metrics(config, fit, catalog, measured, truth, timings, notes))
     return Outcome(folder, fit, catalog, measured, truth, notes, timings)

@@ -10,6 +10,7 @@ import jinja2
 import numpy as np
 from astropy.table import QTable
 from astropy.time import Time
+from matplotlib.figure import Figure
 
 import scarlet_sed.plot as plot
 from scarlet_sed.infer.result import FitResult
@@ -54,16 +55,27 @@ class Content:
     config_text: str = ""
 
 
-def render_report(content: Content) -> str:
-    """The report as HTML that needs no other file."""
+def field_figures(fit: FitResult) -> dict[str, Figure]:
+    """Pictures of the whole field: "field" (data, model, residual in colour) and "residuals" (in sigma, by band)."""
+    view = plot.make_view(layers_of(fit.scene.frame, fit.observations), fit.models)
+    return {"field": plot.scene(view, _labels(view, fit.scene)), "residuals": plot.residual(residuals_of(fit))}
+
+
+def render_report(content: Content, figures: Mapping[str, Figure] | None = None) -> str:
+    """The report as HTML that needs no other file.
+
+    Args:
+        content: what it shows.
+        figures: from `field_figures`, where they have been made already.
+    """
     fit = content.fit
     layers = layers_of(fit.scene.frame, fit.observations)
     view = plot.make_view(layers, fit.models)
-    residuals = residuals_of(fit)
+    figures = figures or field_figures(fit)
     pictures = {
-        "scene": embed(plot.scene(view, _labels(view, fit.scene)), 110),
-        "residual": embed(plot.residual(residuals), 90),
-        "histograms": embed(plot.residual_histograms(residuals), 90),
+        "scene": embed(figures["field"], 110),
+        "residual": embed(figures["residuals"], 90),
+        "histograms": embed(plot.residual_histograms(residuals_of(fit)), 90),
         "loss": embed(plot.loss(fit.loss), 90) if np.isfinite(fit.loss).any() else "",
     }
     cards = _cards(content, layers, view)
