@@ -13,10 +13,7 @@ from numpyro.distributions import constraints
 from scipy.optimize import lsq_linear
 
 from scarlet_sed.constraints import lowest
-from scarlet_sed.infer.compiled import Compiled
-from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior
-from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.windows import colours, common, overlap, window, within
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.light import Component
@@ -25,7 +22,7 @@ from scarlet_sed.scene.scene import Scene
 from scarlet_sed.scene.source import Source
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.start.observations import Observations, as_list
-from scarlet_sed.typing import Array, HostArray
+from scarlet_sed.typing import HostArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,20 +103,13 @@ def _unit_images(scene: Scene, several: list[Observation], bands: tuple[str, ...
     patches: dict[str, dict[str, _Patch]] = {o.name: {} for o in several}
     for turn in range(max(turns.values()) + 1):
         fluxes = {f"{key}.spectrum.flux": np.full(len(bands), float(turns[key] == turn)) for key in alone}
-        drawn = _drawn(posterior.program, posterior.pack(fluxes))
-        for observation, light in zip(several, drawn, strict=True):
-            image = np.asarray(light, dtype=np.float64)
+        drawn = posterior.images(posterior.pack(fluxes))
+        for observation in several:
+            image = np.asarray(drawn[observation.name], dtype=np.float64)
             for key in (key for key in alone if turns[key] == turn):
                 rows, columns = windows[observation.name][key]
                 patches[observation.name][key] = _Patch(image[:, rows, columns], rows.start, columns.start)
     return {name: [each[f"{n}/{p}"] for n, p in keys] for name, each in patches.items()}
-
-
-def _images(program: Program, values: FamilyValues) -> tuple[Array, ...]:
-    return program.images(values)
-
-
-_drawn = Compiled(_images, level=1)
 
 
 def _floors(scene: Scene) -> list[float]:
