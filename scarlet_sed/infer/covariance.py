@@ -1,6 +1,5 @@
 """Gaussian uncertainties of a fit from the Gauss-Newton matrix at its maximum (the Laplace approximation)."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 
 from scarlet_sed.infer.curvature import curvature_diagonal, prior_hessian
 from scarlet_sed.infer.families import FamilyValues
-from scarlet_sed.infer.fisher import Direction, gauss_newton
+from scarlet_sed.infer.fisher import Direction, gauss_newton, unit_vectors
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.typing import Array, HostArray
 
@@ -45,7 +44,8 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues) -> Laplace:
     program = posterior.program
     values = posterior.constrain(unconstrained)
     directions = _directions(posterior, unconstrained)
-    dense, order = _basis(directions, unconstrained), [direction.path for direction in directions]
+    dense = unit_vectors([[direction] for direction in directions], unconstrained)
+    order = [direction.path for direction in directions]
     spread: list[HostArray] = [np.zeros(np.shape(v)) for v in values]
     covariance: HostArray = np.zeros((0, 0))
     if order:
@@ -75,14 +75,6 @@ def _directions(posterior: LogPosterior, unconstrained: FamilyValues) -> list[Di
             length = int(np.prod(unconstrained[place.family].shape[1:]))
             found += [Direction(path, place.family, place.row, element) for element in range(length)]
     return found
-
-
-def _basis(directions: Sequence[Direction], unconstrained: FamilyValues) -> FamilyValues:
-    """Unit vectors along the directions, each family with a leading axis."""
-    basis = [np.zeros((len(directions), u.shape[0], int(np.prod(u.shape[1:]))), u.dtype) for u in unconstrained]
-    for index, direction in enumerate(directions):
-        basis[direction.family][index, direction.row, direction.element] = 1.0
-    return tuple(jnp.asarray(b.reshape(len(directions), *u.shape)) for b, u in zip(basis, unconstrained, strict=True))
 
 
 def _positive_part(matrix: HostArray) -> HostArray:

@@ -26,16 +26,11 @@ def whitened(program: Program, unconstrained: FamilyValues) -> tuple[Array, ...]
 
 
 @partial(jax.jit, static_argnames="probes")
-def probe_gradients(
-    program: Program, unconstrained: FamilyValues, key: Array, probes: int
-) -> tuple[FamilyValues, FamilyValues, Array]:
-    """Random samples whose mean outer product is the Gauss-Newton matrix, the prior's curvature, and the misfit.
+def curvature_diagonal(program: Program, unconstrained: FamilyValues, key: Array, probes: int = 48) -> FamilyValues:
+    """Diagonal of the Gauss-Newton matrix plus the prior's curvature, in unconstrained numbers.
 
-    With random signs z, E[(J^T z)(J^T z)^T] is J^T J (Bekas, Kokiopoulou & Saad 2007).
-
-    Returns:
-        J^T z, each family with a leading axis (probe,); the diagonal curvature of the prior; and chi-square per
-        pixel.
+    With random signs z, E[(J^T z)(J^T z)^T] is J^T J (Bekas, Kokiopoulou & Saad 2007). The diagonal is known to
+    sqrt(2 / probes): a fifth by default.
     """
     residuals, pullback = jax.vjp(lambda u: whitened(program, u), unconstrained)
 
@@ -45,17 +40,7 @@ def probe_gradients(
         return pullback(signs)[0]
 
     samples = jax.lax.map(probe, jax.random.split(key, probes))
-    used = sum(jnp.sum(observation.weights > 0) for observation in program.observations)
-    misfit = jnp.asarray(sum(jnp.sum(jnp.square(r)) for r in residuals)) / used
-    return samples, prior_curvature_diagonal(program.families, unconstrained), misfit
-
-
-def curvature_diagonal(program: Program, unconstrained: FamilyValues, key: Array, probes: int = 48) -> FamilyValues:
-    """Diagonal of the Gauss-Newton matrix plus the prior's curvature, in unconstrained numbers.
-
-    It is known to sqrt(2 / probes): a fifth by default.
-    """
-    samples, prior, _ = probe_gradients(program, unconstrained, key, probes)
+    prior = prior_curvature_diagonal(program.families, unconstrained)
     return jax.tree.map(lambda s, p: jnp.mean(jnp.square(s), axis=0) + p, samples, prior)
 
 

@@ -31,6 +31,20 @@ class Direction(NamedTuple):
     element: int
 
 
+def unit_vectors(moves: Sequence[Sequence[Direction]], unconstrained: FamilyValues) -> FamilyValues:
+    """Vectors that are one along each direction of a move and zero elsewhere, each family with a leading axis (move,).
+
+    Args:
+        moves: the directions that go together, for each vector.
+        unconstrained: numbers of the shapes wanted.
+    """
+    vectors = [np.zeros((len(moves), u.shape[0], int(np.prod(u.shape[1:]))), u.dtype) for u in unconstrained]
+    for index, together in enumerate(moves):
+        for direction in together:
+            vectors[direction.family][index, direction.row, direction.element] = 1.0
+    return tuple(jnp.asarray(v.reshape(len(moves), *u.shape)) for v, u in zip(vectors, unconstrained, strict=True))
+
+
 class _Block(NamedTuple):
     """The parameters that one source (or everything else) owns: which, and where they show in each observation."""
 
@@ -111,13 +125,9 @@ def _images(
         for k in range(len(block.members)):
             together.setdefault((turns[b], k), []).append((b, k))
     for group in _batches(list(together.values()), _TOGETHER):
-        basis = [np.zeros((_TOGETHER, u.shape[0], int(np.prod(u.shape[1:]))), u.dtype) for u in unconstrained]
-        for slot, moved in enumerate(group):
-            for b, k in moved:
-                direction = directions[blocks[b].members[k]]
-                basis[direction.family][slot, direction.row, direction.element] = 1.0
-        shaped = tuple(b.reshape(_TOGETHER, *u.shape) for b, u in zip(basis, unconstrained, strict=True))
-        for o, drawn in enumerate(derivatives(posterior.program, unconstrained, shaped)):
+        moves = [[directions[blocks[b].members[k]] for b, k in moved] for moved in group]
+        basis = unit_vectors([*moves, *[[]] * (_TOGETHER - len(moves))], unconstrained)
+        for o, drawn in enumerate(derivatives(posterior.program, unconstrained, basis)):
             images = np.asarray(drawn)
             for slot, moved in enumerate(group):
                 for b, k in moved:
@@ -141,4 +151,4 @@ def derivatives(program: Program, unconstrained: FamilyValues, basis: FamilyValu
     """
     # linearised once: the profiles are not drawn again for every direction
     _, derivative = jax.linearize(lambda u: whitened(program, u), unconstrained)
-    return jax.lax.map(derivative, jax.tree.map(jnp.asarray, basis))
+    return jax.lax.map(derivative, basis)

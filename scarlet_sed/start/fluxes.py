@@ -14,7 +14,7 @@ from scipy.optimize import lsq_linear
 
 from scarlet_sed.constraints import lowest
 from scarlet_sed.infer.posterior import LogPosterior
-from scarlet_sed.infer.windows import colours, common, overlap, window, within
+from scarlet_sed.infer.windows import Window, colours, common, overlap, window, within
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.light import Component
 from scarlet_sed.parameters import Parameter, current_values, freeze, resolve
@@ -44,15 +44,10 @@ class LinearFluxes:
 
 @dataclass(frozen=True, eq=False)
 class _Patch:
-    """The image of one component in one observation: (band, h, w) at a corner (row, column)."""
+    """The image of one component in one observation: (band, h, w), and where its pixels lie there."""
 
     image: HostArray
-    row: int
-    column: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        return slice(self.row, self.row + self.image.shape[1]), slice(self.column, self.column + self.image.shape[2])
+    slices: Window
 
 
 def linear_fluxes(scene: Scene, observations: Observations) -> LinearFluxes:
@@ -107,8 +102,8 @@ def _unit_images(scene: Scene, several: list[Observation], bands: tuple[str, ...
         for observation in several:
             image = np.asarray(drawn[observation.name], dtype=np.float64)
             for key in (key for key in alone if turns[key] == turn):
-                rows, columns = windows[observation.name][key]
-                patches[observation.name][key] = _Patch(image[:, rows, columns], rows.start, columns.start)
+                where = windows[observation.name][key]
+                patches[observation.name][key] = _Patch(image[:, *where], where)
     return {name: [each[f"{n}/{p}"] for n, p in keys] for name, each in patches.items()}
 
 
