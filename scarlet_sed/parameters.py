@@ -126,11 +126,12 @@ def parameter(*, unit: str = "", doc: str = "", shape: tuple[int, ...] | None = 
         unit: astropy unit string of the plain number inside; a Quantity is converted to it.
         doc: one line that says what it is.
         shape: the shape that scalars and the medians of scalar priors are broadcast to; None leaves them.
-        **kwargs: `default=...` as in `equinox.field`.
+        **kwargs: `default=...` as in `equinox.field`. With `default=None` the slot may stay empty.
     """
+    optional = "default" in kwargs and kwargs["default"] is None
 
     def convert(value: Any) -> Any:
-        return as_leaf(value, unit, shape)
+        return None if optional and value is None else as_leaf(value, unit, shape)
 
     metadata = {"parameter": True, "unit": unit, "doc": doc}
     return eqx.field(converter=convert, metadata=metadata, **kwargs)
@@ -212,7 +213,8 @@ def _walk(node: Any, prefix: str) -> Iterator[Slot]:
         for field in fields(node):
             value = getattr(node, field.name, None)
             if field.metadata.get("parameter"):
-                yield Slot(prefix + field.name, value, field.metadata["unit"], field.metadata["doc"])
+                if value is not None:
+                    yield Slot(prefix + field.name, value, field.metadata["unit"], field.metadata["doc"])
             else:
                 yield from _walk(value, _inner_prefix(field, prefix))
     elif isinstance(node, Mapping):

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from scarlet_sed.errors import DomainError, ParameterError, ShapeError
 from scarlet_sed.parameters import Parameter, as_float, as_leaf, parameter
 from scarlet_sed.photometry.filters import LOG_STEP, FilterSet
+from scarlet_sed.photometry.rebin import cell_averages, nearest_cell
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.spectrum.numerics import checked_reference
 from scarlet_sed.typing import Array, HostArray
@@ -112,22 +112,8 @@ def _checked(wavelength: Any, templates: Any) -> tuple[HostArray, HostArray]:
 
 def _on_fine_grid(wavelength: HostArray, curves: HostArray) -> tuple[int, HostArray]:
     """The mean of f_nu (in the unit of lambda^2 f_lambda) over each cell of the fine grid, exactly."""
-    log_wavelength = np.log(wavelength) / LOG_STEP
-    first, last = int(np.rint(log_wavelength[0])), int(np.rint(log_wavelength[-1]))
-    edges = np.exp((np.arange(first, last + 2) - 0.5) * LOG_STEP)
-    # f_nu dln(lambda) ~ f_lambda lambda dlambda: a cubic on each piece, integrated from the piece's left end
-    slope = np.diff(curves, axis=1) / np.diff(wavelength)
-    left = wavelength[:-1]
-
-    def piece(at: HostArray, k: NDArray[np.integer]) -> HostArray:
-        step = at - left[k]
-        return step * (curves[:, k] * (left[k] + step / 2) + slope[:, k] * step * (left[k] / 2 + step / 3))
-
-    every = np.arange(left.size)
-    whole = np.concatenate([np.zeros((len(curves), 1)), np.cumsum(piece(wavelength[1:], every), axis=1)], axis=1)
-    inside = np.clip(edges, wavelength[0], wavelength[-1])
-    k = np.clip(np.searchsorted(wavelength, inside, side="right") - 1, 0, left.size - 1)
-    return first, np.maximum(np.diff(whole[:, k] + piece(inside, k), axis=1), 0.0) / LOG_STEP
+    first, last = nearest_cell(wavelength[0]), nearest_cell(wavelength[-1])
+    return first, np.maximum(cell_averages(wavelength, curves, first, last), 0.0)
 
 
 def _scale(averages: HostArray, first: int, reference: float) -> HostArray:

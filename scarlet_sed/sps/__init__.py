@@ -1,0 +1,1 @@
+"""Stellar population synthesis: grids, histories, exact and emulated spectra, intergalactic absorption."""

@@ -1,0 +1,1 @@
+"""The neural emulator: features, networks, their weight file."""

@@ -1,0 +1,1 @@
+"""Star-formation histories: one family a file."""

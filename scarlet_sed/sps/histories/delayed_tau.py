@@ -1,0 +1,87 @@
+"""The delayed exponential: star formation that rises linearly, then declines."""
+
+from typing import final
+
+import jax.numpy as jnp
+
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.parameters import parameter
+from scarlet_sed.sps.histories.base import History, Masses, check_positive
+from scarlet_sed.typing import Array
+
+
+@final
+class DelayedTau(History):
+    """SFR ~ t exp(-t / tau), t the time since onset (e.g. Carnall et al. 2018, MNRAS 480, 4379, equation 3).
+
+    Args:
+        age: Gyr since onset; give this or `age_fraction`.
+        tau: Gyr, the time of the peak after onset.
+        age_fraction: the time since onset as a fraction of the age of the universe at the galaxy's redshift, so that
+            no draw from a prior on it is older than the universe.
+
+    Raises:
+        ParameterError: unless exactly one of `age` and `age_fraction` is given.
+        DomainError: for ages or times that are not positive, or a fraction above one.
+    """
+
+    age: Array = parameter(unit="Gyr", doc="time since the onset of star formation", shape=(), default=None)
+    tau: Array = parameter(unit="Gyr", doc="time from onset to peak of star formation", shape=(), default=1.0)
+    age_fraction: Array = parameter(doc="time since onset over the age of the universe", shape=(), default=None)
+
+    def __check_init__(self) -> None:
+        if (self.age is None) == (self.age_fraction is None):
+            raise ParameterError("DelayedTau takes its onset once", fix="give either age= (Gyr) or age_fraction=")
+        check_positive(self.age, "DelayedTau", "age")
+        check_positive(self.tau, "DelayedTau", "tau")
+        check_positive(self.age_fraction, "DelayedTau", "age_fraction")
+
+    @property
+    def needs_universe(self) -> bool:
+        return self.age is None
+
+    def onset(self, universe: Array) -> Array:
+        """Gyr since the onset."""
+        return self.age if self.age_fraction is None else self.age_fraction * universe
+
+    def masses(self, edges: Array, universe: Array) -> Masses:
+        """Integrals in closed form, written so that no two nearly equal numbers are subtracted."""
+        onset = self.onset(universe)
+        young, old = edges[:-1], edges[1:]
+        # time since onset at the interval's old end, and how far the interval reaches from there
+        since = jnp.maximum(onset - old, 0.0)
+        width = jnp.maximum(jnp.minimum(old, onset) - young, 0.0)
+        first, second, third = (_decay_moment(width / self.tau, k) for k in range(3))
+        # normalised by the whole, onset^2 _decay_moment(onset / tau, 1)
+        scale = jnp.exp(-since / self.tau) / (jnp.square(onset) * _decay_moment(onset / self.tau, 1))
+        total = scale * width * (since * first + width * second)
+        # age - young edge = width - v, v the time after the interval's old end
+        older = scale * width * width * (since * (first - second) + width * (second - third)) / (old - young)
+        return Masses(total, older)
+
+
+def _decay_moment(x: Array, power: int) -> Array:
+    """int_0^1 s^power exp(-x s) ds for power 0, 1 or 2, by its series where the closed form would cancel."""
+    small = x < 1.0
+    near = jnp.where(small, x, 0.0)
+    return jnp.where(small, _series(near, power), _closed(jnp.where(small, 1.0, x), power))
+
+
+_TERMS = 12
+"""Of the series below x = 1: the first left out is below 1e-9."""
+
+
+def _series(x: Array, power: int) -> Array:
+    term, total = jnp.ones_like(x), jnp.zeros_like(x)
+    for n in range(_TERMS):
+        total = total + term / (n + power + 1)
+        term = term * (-x) / (n + 1)
+    return total
+
+
+def _closed(x: Array, power: int) -> Array:
+    decay = jnp.exp(-x)
+    moment = (1.0 - decay) / x
+    for k in range(1, power + 1):
+        moment = (k * moment - decay) / x
+    return moment

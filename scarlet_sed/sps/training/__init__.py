@@ -1,0 +1,1 @@
+"""Training of the neural emulator: draws, targets, the loop, its evaluation."""

@@ -1,0 +1,112 @@
+"""The rows that a network trains on: made once from the grid, kept in a folder, remade from the seed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from scarlet_sed.sps.training.targets import PARTS, Exact
+from scarlet_sed.typing import HostArray
+
+COMPONENTS = 80
+_BASIS_ROWS = 40_000
+_SMOOTH = 100
+"""Cells: a medium band. Errors that average out over it hardly change photometry."""
+
+
+class Dataset(NamedTuple):
+    """Rows of one part, as the network sees them.
+
+    Args:
+        features: (n, feature).
+        targets: (n, output): coefficients in units of their spread, then living mass; or standardised ln line fluxes.
+        basis: (component, cell) scaled by the spreads; for lines (1, line), the spreads.
+        mean: (cell,) or (line,).
+        metric: (output, m): the loss is the mean square of error @ metric, in natural-logarithmic flux.
+        weight: (n, output) or (1, 1): lines count by their share of the light.
+    """
+
+    features: HostArray
+    targets: HostArray
+    basis: HostArray
+    mean: HostArray
+    metric: HostArray
+    weight: HostArray
+
+
+def make(
+    exact: Exact, part: str, folder: Path, rows: int, seed: int, progress: Callable[[str], None] = lambda _: None
+) -> Dataset:
+    """The dataset of a part, from the folder if it is there already with these settings."""
+    path = folder / f"{part}-{rows}-{seed}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            return Dataset(*(stored[name] for name in Dataset._fields))
+    maker = _lines if part == "lines" else _spectra
+    data = maker(exact, part, rows, [seed, PARTS.index(part)], progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part.npz")
+    np.savez(temporary, **data._asdict())
+    temporary.replace(path)
+    return data
+
+
+def _spectra(exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None]) -> Dataset:
+    first = list(exact.chunks(part, np.random.default_rng([*seed, 0]), _BASIS_ROWS))
+    light = np.concatenate([chunk.light for chunk in first])
+    mean = light.mean(axis=0, dtype=np.float64)
+    centred = light - mean.astype(np.float32)
+    values, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(light))
+    order = np.argsort(values)[::-1][:COMPONENTS]
+    spread, directions = np.sqrt(values[order]), vectors[:, order].T
+    living = np.concatenate([chunk.living for chunk in first])
+    features, targets = [], []
+    done = 0
+    for chunk in exact.chunks(part, np.random.default_rng([*seed, 1]), rows):
+        coefficients = (chunk.light - mean.astype(np.float32)) @ (directions / spread[:, None]).T.astype(np.float32)
+        features.append(chunk.features)
+        targets.append(np.concatenate([coefficients, chunk.living[:, None]], axis=1))
+        done += len(chunk.weight)
+        progress(f"{part}: {done} rows")
+    basis = directions * spread[:, None]
+    metric = np.zeros((COMPONENTS + 1, COMPONENTS + 1))
+    metric[:-1, :-1] = _metric(basis)
+    metric[-1, -1] = 1.0 / living.mean()
+    float32 = (np.concatenate(features), np.concatenate(targets), basis, mean, metric, np.ones((1, 1)))
+    return Dataset(*(a.astype(np.float32) for a in float32))
+
+
+def _metric(basis: HostArray) -> HostArray:
+    """(component, component) root of the quadratic form that errors of the coefficients are measured with.
+
+    A fifth of it is the mean square of the error in every cell, the rest that of its running mean over `_SMOOTH` cells.
+    """
+    running = np.cumsum(np.pad(basis, ((0, 0), (1, 0))), axis=1)
+    smooth = (running[:, _SMOOTH:] - running[:, :-_SMOOTH]) / _SMOOTH
+    form = 0.2 * basis @ basis.T / basis.shape[1] + 0.8 * smooth @ smooth.T / smooth.shape[1]
+    values, vectors = np.linalg.eigh(form)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def _lines(exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None]) -> Dataset:
+    chunks = list(exact.chunks(part, np.random.default_rng([*seed, 1]), rows, 16384))
+    light = np.concatenate([chunk.light for chunk in chunks])
+    mean, spread = light.mean(axis=0), light.std(axis=0)
+    progress(f"{part}: {len(light)} rows")
+    # faint lines count less: by the root of their flux against the mean of all, down to a thousandth
+    share = np.exp(np.minimum(light - np.log(np.exp(light).mean(axis=1, keepdims=True)), 0.0))
+    return Dataset(
+        np.concatenate([chunk.features for chunk in chunks]),
+        ((light - mean) / spread).astype(np.float32),
+        spread[None],
+        mean,
+        np.diag(spread).astype(np.float32),
+        np.maximum(np.sqrt(share), 0.03).astype(np.float32),
+    )
+
+
+def fingerprint(exact: Exact, rows: int, seed: int) -> str:
+    """A line that says what the rows were made from."""
+    return json.dumps({"rows": rows, "seed": seed, "components": COMPONENTS, "cells": exact.cells})

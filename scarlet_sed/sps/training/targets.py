@@ -1,0 +1,142 @@
+"""What the networks should say: exact spectra of random populations, as features and components of log flux."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.photometry.rebin import nearest_cell
+from scarlet_sed.sps.emulator.features import Features
+from scarlet_sed.sps.engine import Population
+from scarlet_sed.sps.exact import ExactSynthesis
+from scarlet_sed.sps.histories.base import History
+from scarlet_sed.sps.histories.constant import Constant
+from scarlet_sed.sps.histories.delayed_tau import DelayedTau
+from scarlet_sed.sps.training import draws as drawing
+from scarlet_sed.typing import Array, HostArray
+
+REDDEST = 6e4
+"""Angstrom: where the emulator ends."""
+
+PARTS = ("delayed", "constant", "young", "lines")
+"""The networks: old stars of delayed exponentials and of constant rates, young stars with nebulae, lines."""
+
+FAINT_LINE = 1e-5
+"""Lines are learnt as ln(L + FAINT_LINE x mean): what is fainter changes no photometry."""
+
+
+class Rows(NamedTuple):
+    """Training rows of one part.
+
+    Args:
+        features: (n, feature).
+        light: (n, cell) ln flux, or (n, line) ln line flux, per solar mass of the part.
+        living: (n,) living mass per solar mass of the part.
+        weight: (n,) 0 where the population has none of this part, else 1.
+    """
+
+    features: HostArray
+    light: HostArray
+    living: HostArray
+    weight: HostArray
+
+
+class Exact(eqx.Module):
+    """A grid's synthesis, seen part by part in the emulator's range of wavelength."""
+
+    engine: ExactSynthesis
+    features: Features
+    line_index: tuple[int, ...] = eqx.field(static=True)
+    cells: int = eqx.field(static=True)
+
+    def __init__(self, engine: ExactSynthesis) -> None:
+        axes = engine.axes
+        ages = np.asarray(axes.age)
+        self.engine = engine
+        self.cells = min(engine.cells, nearest_cell(REDDEST) - engine.log_start + 1)
+        self.features = Features(
+            axes.age[_feature_nodes(ages, axes.split)], axes.nebular_edges, axes.metallicity, axes.log_ionization
+        )
+        self.line_index = tuple(i for i, w in enumerate(engine.line_wavelength) if w < REDDEST)
+
+    @property
+    def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Of log metallicity and log ionisation."""
+        return self.engine.domain.log_metallicity, self.engine.domain.log_ionization
+
+    def row(self, part: str, kind: Array, first: Array, second: Array, log_z: Array, log_u: Array) -> Rows:
+        """One row; `kind` is 0 for a delayed exponential and 1 for a constant rate."""
+        histories = [DelayedTau(first, second), Constant(first, second)]
+        if part in ("delayed", "constant"):
+            return self._old_row(histories[PARTS.index(part)], first, second, log_z)
+        choose = [self._young_row(h, log_z, log_u, lines=part == "lines") for h in histories]
+        return jax.tree.map(lambda a, b: jnp.where(kind == 0, a, b), *choose)
+
+    def _old_row(self, history: History, first: Array, second: Array, log_z: Array) -> Rows:
+        axes, nothing = self.engine.axes, jnp.asarray(0.0, log_z.dtype)
+        masses = history.masses(axes.age[axes.split :], nothing)
+        coarse = history.masses(self.features.old_ages, nothing)
+        features, _ = self.features.old(coarse, first, second, log_z)
+        fraction = jnp.sum(masses.total)
+        ages, metals = masses.at_edges() / fraction, axes.metallicity_weights(log_z)
+        light = jnp.outer(metals, ages).ravel() @ self.engine.old[:, : self.cells]
+        living = metals @ self.engine.living[:, axes.split :] @ ages
+        return Rows(features, jnp.log(light), living, jnp.asarray(1.0))
+
+    def _young_row(self, history: History, log_z: Array, log_u: Array, *, lines: bool) -> Rows:
+        axes, nothing = self.engine.axes, jnp.asarray(0.0, log_z.dtype)
+        weights = axes.weights(Population(history, log_z, log_u, nothing))
+        features, fraction = self.features.young(history.masses(axes.nebular_edges, nothing), log_z, log_u)
+        scale = 1.0 / jnp.maximum(fraction, 1e-25)
+        if lines:
+            light = (weights.nebular * scale) @ self.engine.lines[:, np.array(self.line_index)]
+            light = jnp.log(light + FAINT_LINE * jnp.mean(light))
+        else:
+            stars = (weights.young * scale) @ self.engine.young[:, : self.cells]
+            light = jnp.log(stars + (weights.nebular * scale) @ self.engine.nebular[:, : self.cells])
+        ages = weights.young.reshape(len(axes.metallicity), -1)
+        living = jnp.sum(ages * self.engine.living[:, : axes.split + 1]) * scale
+        return Rows(features, light, living, (fraction > 1e-25).astype(light.dtype))
+
+    def chunks(self, part: str, rng: np.random.Generator, count: int, size: int = 4096) -> Iterator[Rows]:
+        """`count` rows in chunks; rows of no weight are left out, so chunks differ a little in length."""
+        evaluate = _compiled_rows(self, part)
+        for start in range(0, count, size):
+            kind, drawn = _draw(part, rng, min(size, count - start), self.ranges)
+            rows = evaluate(self, *(jnp.asarray(a) for a in (kind, *drawn)))
+            host = Rows(*(np.asarray(a) for a in rows))
+            good = (host.weight > 0) & np.isfinite(host.light).all(axis=1) & np.isfinite(host.features).all(axis=1)
+            yield Rows(*(a[good] for a in host))
+
+
+def _compiled_rows(exact: Exact, part: str) -> Callable[..., Rows]:
+    def rows(exact: Exact, *columns: Array) -> Rows:
+        return jax.vmap(lambda *row: exact.row(part, *row))(*columns)
+
+    return eqx.filter_jit(rows)
+
+
+def _draw(
+    part: str, rng: np.random.Generator, count: int, ranges: tuple[tuple[float, float], tuple[float, float]]
+) -> tuple[HostArray, drawing.Draws]:
+    if part in ("delayed", "constant"):
+        family = drawing.delayed if part == "delayed" else drawing.constant
+        return np.zeros(count, np.float32), _float32(family(rng, count, ranges, young=False))
+    kind = (rng.random(count) < 0.4).astype(np.float32)
+    both = [f(rng, count, ranges, young=True) for f in (drawing.delayed, drawing.constant)]
+    return kind, _float32(drawing.Draws(*(np.where(kind == 0, a, b) for a, b in zip(*both, strict=True))))
+
+
+def _float32(draws: drawing.Draws) -> drawing.Draws:
+    return drawing.Draws(*(a.astype(np.float32) for a in draws))
+
+
+def _feature_nodes(ages: HostArray, split: int) -> np.ndarray:
+    """Nodes from 10 Myr to 14 Gyr: every one above 1 Gyr, fewer below, where spectra change smoothly with age."""
+    index = np.arange(split, np.searchsorted(ages, drawing.AGE[1]) + 1)
+    late = index[ages[index] > 1.0]
+    early = np.interp(np.geomspace(ages[split], 1.0, 18), ages, np.arange(ages.size)).round().astype(int)
+    return np.unique(np.concatenate([early, late]))
