@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, image_simplex
+from scarlet_sed.dust.attenuation_curves import Calzetti, CharlotFall, KriekConroy, Salim
+from scarlet_sed.dust.base import Attenuation, Curve
+from scarlet_sed.dust.extinction_curves import CCM89, LMC, SMC
 from scarlet_sed.errors import ScarletSEDError
 from scarlet_sed.infer import (
     FitResult,
@@ -25,7 +28,7 @@ from scarlet_sed.instrument.psf import PSF
 from scarlet_sed.io.fits import BandFiles, Window, observations_from_fits
 from scarlet_sed.io.scene_file import load_scene, save_scene
 from scarlet_sed.light import Blend, Component
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.gaussian import Gaussian
 from scarlet_sed.morphology.mixture import oversampled
 from scarlet_sed.morphology.pixels import Pixels
@@ -34,13 +37,23 @@ from scarlet_sed.morphology.sersic import Exponential, Sersic
 from scarlet_sed.morphology.shape import axis_ratio, ellipticity, position_angle
 from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter, Tied, parameter
-from scarlet_sed.photometry.filters import Filter, FilterSet
+from scarlet_sed.photometry.cosmology import Cosmology
+from scarlet_sed.photometry.filters import Filter, Filters
 from scarlet_sed.scene import Scene, Source
 from scarlet_sed.spectrum.base import BandLight, Spectrum
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
+from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.spectrum.templates import Templates
+from scarlet_sed.sps.emulator.neural import NeuralEmulator
+from scarlet_sed.sps.engine import Engine
+from scarlet_sed.sps.exact import ExactSynthesis
+from scarlet_sed.sps.grid import Grid
+from scarlet_sed.sps.histories.base import History
+from scarlet_sed.sps.histories.binned import Continuity, Dirichlet
+from scarlet_sed.sps.histories.constant import Burst, Constant
+from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 
 if TYPE_CHECKING:
     from scarlet_sed import plot
@@ -63,18 +76,33 @@ _LATER = {
 }
 
 __all__ = [
+    "CCM89",
+    "LMC",
     "PSF",
+    "SMC",
+    "Attenuation",
     "BandFiles",
     "BandLight",
     "BlackBody",
     "Blend",
+    "Burst",
+    "Calzetti",
+    "CharlotFall",
     "Component",
+    "Constant",
+    "Continuity",
     "CorrelatedNoise",
+    "Cosmology",
+    "Curve",
+    "DelayedTau",
     "Detections",
+    "Dirichlet",
     "EllipticityPrior",
+    "Engine",
+    "ExactSynthesis",
     "Exponential",
     "Filter",
-    "FilterSet",
+    "Filters",
     "FitResult",
     "FitStatus",
     "Frame",
@@ -82,15 +110,20 @@ __all__ = [
     "Gaussian",
     "GaussianNoise",
     "Grid",
+    "History",
+    "KriekConroy",
     "Laplace",
     "LogPosterior",
     "Morphology",
+    "NeuralEmulator",
     "Noise",
     "Observation",
     "Parameter",
+    "PixelGrid",
     "Pixels",
     "Point",
     "PowerLaw",
+    "Salim",
     "ScarletSEDError",
     "Scene",
     "Sersic",
@@ -98,6 +131,7 @@ __all__ = [
     "Source",
     "Spectrum",
     "Starlet",
+    "StellarPopulation",
     "StudentT",
     "Templates",
     "Tied",

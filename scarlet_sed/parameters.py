@@ -19,6 +19,7 @@ from astropy.units import Quantity, UnitConversionError
 from numpyro.distributions import constraints
 
 from scarlet_sed.errors import ImproperPriorError, ParameterError, ShapeError, UnitError
+from scarlet_sed.shared import Shared
 from scarlet_sed.typing import Array
 
 T = TypeVar("T")
@@ -209,6 +210,8 @@ def slots(tree: Any) -> Iterator[Slot]:
 
 
 def _walk(node: Any, prefix: str) -> Iterator[Slot]:
+    if isinstance(node, Shared):
+        return
     if isinstance(node, eqx.Module):
         for field in fields(node):
             value = getattr(node, field.name, None)
@@ -269,7 +272,7 @@ def replace_slots(tree: T, leaves: Mapping[str, Any]) -> T:
 
 def _replaced(node: Any, prefix: str, leaves: Mapping[str, Any]) -> Any:
     """A node with slots replaced; what holds none of them is the same object."""
-    if isinstance(node, eqx.Module):
+    if isinstance(node, eqx.Module) and not isinstance(node, Shared):
         before = {field.name: getattr(node, field.name) for field in fields(node) if hasattr(node, field.name)}
         after = {f.name: _replaced_field(f, before[f.name], prefix, leaves) for f in fields(node) if f.name in before}
         return node if _same(before.values(), after.values()) else _like(node, after)

@@ -1,4 +1,4 @@
-"""Every morphology and spectrum, once: the laws of their interfaces run over these lists.
+"""Every morphology, spectrum and dust curve, once: the laws of their interfaces run over these lists.
 
 To add one, add a line: its name, how to make an instance with priors on the parameters that are usually free, and edge
 cases (values by path) at which it must stay finite.
@@ -17,14 +17,17 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import EllipticityPrior
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.dust.attenuation_curves import Calzetti, CharlotFall, KriekConroy, Salim
+from scarlet_sed.dust.base import Curve
+from scarlet_sed.dust.extinction_curves import CCM89, LMC, SMC
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.gaussian import Gaussian
 from scarlet_sed.morphology.pixels import Pixels
 from scarlet_sed.morphology.point import Point
 from scarlet_sed.morphology.sersic import Exponential, Sersic
 from scarlet_sed.morphology.starlet import Starlet
-from scarlet_sed.parameters import Parameter
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.parameters import Parameter, resolve
+from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
@@ -109,12 +112,31 @@ SPECTRA: dict[str, Case] = {
     ),
 }
 
+TILTS = ({"slope": -1.6}, {"slope": 0.9}, {"slope": 0.0})
 
-def grid(size: int = 20, pixel_scale: float = 0.04, centre: tuple[float, float] = (0.3, -0.2)) -> Grid:
+CURVES: dict[str, Case] = {
+    "calzetti": Case(Calzetti),
+    "salim": Case(
+        lambda: Salim(dist.Uniform(-1.6, 0.9), dist.Uniform(-2.0, 10.0)), (*TILTS, {"slope": -1.6, "bump": -2.0})
+    ),
+    "kriek conroy": Case(lambda: KriekConroy(dist.Uniform(-1.6, 0.9)), TILTS),
+    "charlot fall": Case(lambda: CharlotFall(dist.Uniform(0.2, 1.5)), ({"slope": 0.0}, {"slope": 3.0})),
+    "smc": Case(SMC),
+    "lmc": Case(LMC),
+    "ccm89": Case(lambda: CCM89(dist.Uniform(2.0, 6.0)), ({"rv": 2.0}, {"rv": 6.0})),
+}
+
+
+def wavelengths() -> jax.Array:
+    """Rest-frame wavelengths in Angstrom in every part of a dust curve, none at a join."""
+    return _float([510.0, 930.0, 1100.0, 1216.0, 1700.0, 2175.0, 2900.0, 3727.0, 5007.0, 6300.0, 1e4, 2.1e4, 5e4, 3e5])
+
+
+def grid(size: int = 20, pixel_scale: float = 0.04, centre: tuple[float, float] = (0.3, -0.2)) -> PixelGrid:
     """A rotated grid of `size` by `size + 3` pixels; a source sits at `centre` from its middle pixel."""
     angle = np.deg2rad(25.0)
     turn = np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / pixel_scale
-    return Grid(
+    return PixelGrid(
         x=_float(np.arange(size + 3) - (size + 3) // 2 - centre[0]),
         y=_float(np.arange(size) - size // 2 - centre[1]),
         matrix=_float(turn),
@@ -122,15 +144,15 @@ def grid(size: int = 20, pixel_scale: float = 0.04, centre: tuple[float, float] 
     )
 
 
-def filters() -> FilterSet:
+def filters() -> Filters:
     """The filters of `BANDS`, in the floating type that is enabled."""
     return _filters(bool(jax.config.jax_enable_x64))
 
 
 @cache
-def _filters(_: bool) -> FilterSet:
+def _filters(_: bool) -> Filters:
     with jax.ensure_compile_time_eval():
-        return FilterSet.load(BANDS)
+        return Filters.load(BANDS)
 
 
 def _float(value: Any) -> jax.Array:
@@ -138,6 +160,8 @@ def _float(value: Any) -> jax.Array:
 
 
 @eqx.filter_jit
-def evaluate(thing: Morphology | Spectrum) -> jax.Array:
-    """What the thing is for, at a usual place: an image, or band fluxes at redshift 1.3."""
+def evaluate(thing: Morphology | Spectrum | Curve) -> jax.Array:
+    """What the thing is for, at a usual place: an image, band fluxes at redshift 1.3, or k at `wavelengths`."""
+    if isinstance(thing, Curve):
+        return resolve(thing)(wavelengths())
     return thing(grid()) if isinstance(thing, Morphology) else thing(filters(), 1.3)

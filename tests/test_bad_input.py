@@ -99,8 +99,8 @@ CASES: dict[str, tuple[Callable[[Path], object], type[errors.ScarletSEDError], s
     "PSF that is no image": (lambda _: ss.PSF(np.ones(5)), errors.PSFError, "shape|2"),
     "PSFs of other count": (lambda _: observation(psfs=[ss.PSF.gaussian(fwhm=2.0)] * 3), errors.PSFError, "3"),
     "PSF file missing": (lambda p: ss.PSF.from_fits(p / "none.fits"), errors.FileFormatError, "none.fits"),
-    "unknown filter": (lambda _: ss.FilterSet.load(["F116W"]), errors.FilterError, "F115W"),
-    "ambiguous filter": (lambda _: ss.FilterSet.load(["F606W"]), errors.FilterError, "several"),
+    "unknown filter": (lambda _: ss.Filters.load(["F116W"]), errors.FilterError, "F115W"),
+    "ambiguous filter": (lambda _: ss.Filters.load(["F606W"]), errors.FilterError, "several"),
     "spectrum lacks a band": (
         lambda _: ss.render(
             ss.Scene({"a": ss.Source((0, 0), ss.FreeSpectrum(1.0, "F115W") * ss.Point())}, frame()), observation()
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Callable[[Path], object], type[errors.ScarletSEDError], s
     "bands without curves": (
         lambda _: ss.render(
             ss.Scene({"a": ss.Source((0, 0), ss.BlackBody(5000.0, 1.0) * ss.Point())}, frame()),
-            observation(filters=ss.FilterSet.generic(("x", "y"))),
+            observation(filters=ss.Filters.generic(("x", "y"))),
         ),
         errors.FilterError,
         "curves",

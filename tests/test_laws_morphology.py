@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.parameters import current_values, resolve, set_values
 from tests import laws
 from tests.registry import MORPHOLOGIES, Case, evaluate, grid
@@ -15,13 +15,13 @@ from tests.registry import MORPHOLOGIES, Case, evaluate, grid
 every_morphology = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in MORPHOLOGIES.items()])
 
 
-def of_values(shape: Morphology, where: Grid) -> laws.Function:
+def of_values(shape: Morphology, where: PixelGrid) -> laws.Function:
     """The image as a function of all values and of the source's position on the grid."""
 
     def image(values: dict[str, jax.Array]) -> jax.Array:
         own = {path: value for path, value in values.items() if path != "position"}
         shift = values["position"]
-        moved = Grid(where.x - shift[0], where.y - shift[1], where.matrix, where.psf_sigma)
+        moved = PixelGrid(where.x - shift[0], where.y - shift[1], where.matrix, where.psf_sigma)
         return resolve(set_values(shape, own)).evaluate(moved)
 
     return image

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scarlet_sed.parameters import current_values, resolve, set_values
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
 from tests import laws
 from tests.registry import SPECTRA, Case, evaluate, filters
@@ -16,7 +16,7 @@ from tests.registry import SPECTRA, Case, evaluate, filters
 every_spectrum = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in SPECTRA.items()])
 
 
-def of_values(spectrum: Spectrum, bands: FilterSet) -> laws.Function:
+def of_values(spectrum: Spectrum, bands: Filters) -> laws.Function:
     """The band fluxes as a function of all values and of the redshift."""
 
     def fluxes(values: dict[str, jax.Array]) -> jax.Array:

@@ -135,7 +135,7 @@ def observe(
         oversampling: model pixels per pixel; None lets the library choose.
         margin: model pixels around the images; None lets the library choose.
     """
-    bands = ss.FilterSet.generic(blend.bands)
+    bands = ss.Filters.generic(blend.bands)
     observation = ss.Observation(
         blend.images, bands, list(blend.psfs), variance=blend.variance, pixel_scale=pixel_scale, name=blend.name
     )

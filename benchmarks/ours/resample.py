@@ -44,7 +44,7 @@ def sky_grid(size: int, pixel: float, angle: float) -> WCS:
 def observation_on(size: int, wcs: WCS, bands: int) -> ss.Observation:
     """Noise of unit variance on a grid, with Gaussian PSFs of 1.2 to 2 of its own pixels."""
     data = np.random.default_rng(0).normal(size=(bands, size, size))
-    filters = ss.FilterSet.generic([str(band) for band in range(bands)])
+    filters = ss.Filters.generic([str(band) for band in range(bands)])
     return ss.Observation(data, filters, list(gaussian_psfs(bands)[0]), sigma=1.0, wcs=wcs)
 
 

@@ -23,6 +23,7 @@ from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.operator import Operator, build_operator
 from scarlet_sed.parameters import as_float, replace_slots, slots
 from scarlet_sed.scene.scene import Scene
+from scarlet_sed.shared import is_shared
 
 
 class Built(NamedTuple):
@@ -87,7 +88,9 @@ def _groups(
             np.asarray(1.0),
             np.int32(index[name]),
         )
-        kind = (jax.tree.structure(stacked), tuple(np.shape(x) for x in jax.tree.leaves(stacked)), box.shape)
+        parts = jax.tree.leaves(stacked, is_leaf=is_shared)
+        shapes = tuple(id(x) if is_shared(x) else np.shape(x) for x in parts)
+        kind = (jax.tree.structure(stacked), shapes, box.shape)
         members.setdefault(kind, []).append(stacked)
     groups = []
     for (_, _, box_shape), alike in members.items():

@@ -16,6 +16,7 @@ from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import base_support, bijection, ellipse
 from scarlet_sed.parameters import Parameter, as_float, tie_target, to_device
+from scarlet_sed.shared import is_shared
 from scarlet_sed.typing import Array, HostArray
 
 T = TypeVar("T")
@@ -152,14 +153,16 @@ def build_families(leaves: Mapping[str, Any]) -> Families:
 
 
 def stack(trees: Sequence[T], count: int) -> T:
-    """Stack alike trees along a new leading axis, repeating the first up to `count`."""
+    """Stack alike trees along a new leading axis, repeating the first up to `count`; what is shared stays as it is."""
     padded = [*trees, *[trees[0]] * (count - len(trees))]
 
-    def join(*leaves: Any) -> Array:
+    def join(*leaves: Any) -> Any:
+        if is_shared(leaves[0]):
+            return leaves[0]
         array = np.stack([np.asarray(leaf) for leaf in leaves])
         return to_device(array, np.int32) if array.dtype == np.int32 else as_float(array)
 
-    return jax.tree.map(join, *padded)
+    return jax.tree.map(join, *padded, is_leaf=is_shared)
 
 
 def template_leaf(leaves: Mapping[str, Any], places: Mapping[str, Place], path: str) -> Any:

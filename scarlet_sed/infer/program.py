@@ -16,8 +16,9 @@ from scarlet_sed.infer.signs import random_signs
 from scarlet_sed.instrument.noise import Noise
 from scarlet_sed.instrument.operator import Operator
 from scarlet_sed.light import Component
-from scarlet_sed.morphology.base import Grid
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.morphology.base import PixelGrid
+from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.shared import batch_axes
 from scarlet_sed.typing import Array
 
 
@@ -72,7 +73,7 @@ class ObservationProgram(eqx.Module):
 
     data: Array
     weights: Array
-    filters: FilterSet
+    filters: Filters
     operator: Operator
     instrument: InstrumentParameters
 
@@ -169,14 +170,16 @@ class Program(eqx.Module):
 
         def one(component: Component, position: Array, offset: Array) -> Array:
             x, y = self.origin + self.matrix @ position
-            grid = Grid(columns + (offset[1] - x), rows + (offset[0] - y), self.matrix, self.psf_sigma)
+            grid = PixelGrid(columns + (offset[1] - x), rows + (offset[0] - y), self.matrix, self.psf_sigma)
             return component.morphology.evaluate(grid)
 
-        return jax.vmap(one)(component, position, group.offsets), component, redshift
+        axes = (batch_axes(component), 0, 0)
+        return jax.vmap(one, axes)(component, position, group.offsets), component, redshift
 
-    def fluxes(self, group: ComponentGroup, component: Component, redshift: Array, filters: FilterSet) -> Array:
+    def fluxes(self, group: ComponentGroup, component: Component, redshift: Array, filters: Filters) -> Array:
         """(n, band) nJy of each component of a group; padding has none."""
-        fluxes = jax.vmap(lambda c, z: c.spectrum.fluxes(filters, z))(component, redshift)
+        axes = (batch_axes(component), 0)
+        fluxes = jax.vmap(lambda c, z: c.spectrum.fluxes(filters, z), axes)(component, redshift)
         return fluxes * group.valid[:, None]
 
     def _observe(

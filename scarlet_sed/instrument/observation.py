@@ -26,7 +26,7 @@ from scarlet_sed.instrument.validate import (
     nanojansky_factors,
 )
 from scarlet_sed.parameters import Parameter, Parameterized, Tied, as_float, parameter, prior_median
-from scarlet_sed.photometry.filters import FilterLike, FilterSet
+from scarlet_sed.photometry.filters import FilterLike, Filters
 from scarlet_sed.typing import Array
 
 PSFLike = PSF | np.ndarray
@@ -41,7 +41,7 @@ class Observation(Parameterized):
 
     Args:
         data: (band, H, W), or (H, W) for one band; a numpy masked array brings its mask.
-        filters: a FilterSet, or names of filters.
+        filters: a Filters, or names of filters.
         psfs: one PSF for each band, or one for all; arrays are taken as PSFs at the native scale, pixel included.
         weights: inverse variances, zero where masked. Give exactly one of weights, sigma and variance; each is a
             number, (band,), (H, W) or (band, H, W), in the unit of the data.
@@ -66,7 +66,7 @@ class Observation(Parameterized):
     """
 
     name: str = eqx.field(static=True)
-    filters: FilterSet
+    filters: Filters
     data: Array
     weights: Array
     psfs: tuple[PSF, ...]
@@ -79,7 +79,7 @@ class Observation(Parameterized):
     def __init__(
         self,
         data: Any,
-        filters: FilterSet | str | Sequence[FilterLike],
+        filters: Filters | str | Sequence[FilterLike],
         psfs: PSFLike | Sequence[PSFLike],
         *,
         weights: Any = None,
@@ -97,7 +97,7 @@ class Observation(Parameterized):
         shift: Any = 0.0,
         name: str | None = None,
     ) -> None:
-        self.filters = FilterSet.load(filters)
+        self.filters = Filters.load(filters)
         bands = self.filters.names
         images, masked = image_cube(data, bands)
         shape = images.shape
@@ -125,7 +125,7 @@ class Observation(Parameterized):
         bands: Mapping[str, "BandFiles | str | Mapping[str, Any]"],
         *,
         window: Window | None = None,
-        filters: FilterSet | None = None,
+        filters: Filters | None = None,
         **options: Any,
     ) -> "Observation":
         """Read bands that share one pixel grid from FITS files.
@@ -148,7 +148,7 @@ class Observation(Parameterized):
             image.require_grid(grid, names[0])
         return Observation(
             np.stack([image.data for image in images]),
-            FilterSet.load(names) if filters is None else filters,
+            Filters.load(names) if filters is None else filters,
             [image.psf for image in images],
             variance=np.stack([image.variance for image in images]),
             mask=np.stack([image.mask for image in images]),

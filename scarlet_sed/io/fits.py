@@ -8,7 +8,7 @@ import numpy as np
 from scarlet_sed.errors import FilterError
 from scarlet_sed.instrument.images import BandFiles, BandImage, Window, read_bands
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 
 __all__ = ["BandFiles", "Window", "observations_from_fits"]
 
@@ -17,7 +17,7 @@ def observations_from_fits(
     bands: "Mapping[str, BandFiles | Mapping[str, Any]]",
     *,
     window: Window | None = None,
-    filters: FilterSet | None = None,
+    filters: Filters | None = None,
     names: Mapping[str, str] | None = None,
     **options: Any,
 ) -> list[Observation]:
@@ -36,7 +36,7 @@ def observations_from_fits(
     Raises:
         FileFormatError, WCSError, UnitError, DataError, ShapeError, PSFError, FilterError: each names the band.
     """
-    known = FilterSet.load(bands) if filters is None else filters
+    known = Filters.load(bands) if filters is None else filters
     groups: list[list[BandImage]] = []
     for image in read_bands(bands, window):
         group = next((g for g in groups if image.grid.same_as(g[0].grid)), None)
@@ -52,7 +52,7 @@ def observations_from_fits(
     return [_observation(group, known, dict(names or {}), options) for group in groups]
 
 
-def _observation(group: list[BandImage], filters: FilterSet, names: dict[str, str], options: Any) -> Observation:
+def _observation(group: list[BandImage], filters: Filters, names: dict[str, str], options: Any) -> Observation:
     bands = [image.name for image in group]
     return Observation(
         np.stack([image.data for image in group]),

@@ -12,7 +12,7 @@ from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.psf import PSF
 from scarlet_sed.io.config import BandConfig, Config
 from scarlet_sed.io.fits import BandFiles, Window, observations_from_fits
-from scarlet_sed.photometry.filters import Filter, FilterSet
+from scarlet_sed.photometry.filters import Filter, Filters
 
 
 def read_observations(config: Config) -> list[Observation]:
@@ -22,7 +22,7 @@ def read_observations(config: Config) -> list[Observation]:
         ScarletSEDError: of the kind that fits, naming the band.
     """
     bands = {band.name: band_files(band, config) for band in config.bands}
-    filters = FilterSet.load([_filter(band) for band in config.bands])
+    filters = Filters.load([_filter(band) for band in config.bands])
     names = {band.name: band.observation for band in config.bands if band.observation is not None}
     return observations_from_fits(bands, window=_window(config), filters=filters, names=names, noise=_noise(config))
 

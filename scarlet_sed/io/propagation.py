@@ -11,7 +11,7 @@ from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.shapes import Shape, shape_of
 from scarlet_sed.light import Component
 from scarlet_sed.parameters import replace_slots, slots, tie_target
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array, HostArray
 
@@ -140,7 +140,7 @@ def parts_of(plain: Scene, name: str, observations: Sequence[Observation], error
 
 @eqx.filter_jit
 def _fluxes(
-    component: Component, filters: FilterSet, redshift: Array, free: tuple[str, ...]
+    component: Component, filters: Filters, redshift: Array, free: tuple[str, ...]
 ) -> tuple[Array, dict[str, Array], Array]:
     """(band,) nJy, with its derivatives in the spectrum's free slots, (band, ...) each, and in the redshift."""
     values = {slot.path: slot.leaf for slot in slots(component.spectrum) if slot.path in free}

@@ -9,7 +9,7 @@ from scarlet_sed.parameters import resolve
 from scarlet_sed.typing import Array
 
 
-class Grid(eqx.Module):
+class PixelGrid(eqx.Module):
     """A box of model pixels, seen from the centre of a source.
 
     Args:
@@ -53,13 +53,13 @@ class Morphology(eqx.Module):
     """
 
     @abstractmethod
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         """(h, w) flux per model pixel for a total flux of one; every slot holds a plain array here."""
 
     @abstractmethod
     def extent(self, fraction: float) -> float:
         """Radius in arcsec that holds at least `fraction` (below one) of the flux."""
 
-    def __call__(self, grid: Grid) -> Array:
+    def __call__(self, grid: PixelGrid) -> Array:
         """Evaluate with free parameters at their present values."""
         return resolve(self).evaluate(grid)

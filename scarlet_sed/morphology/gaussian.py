@@ -6,7 +6,7 @@ from typing import final
 import jax.numpy as jnp
 import numpy as np
 
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.checks import check_ellipticity, check_positive, on_host
 from scarlet_sed.morphology.mixture import gaussian_mixture
 from scarlet_sed.morphology.shape import circle_holding
@@ -35,7 +35,7 @@ class Gaussian(Morphology):
         check_positive(self.radius, "Gaussian", "radius")
         check_ellipticity(self.ellipticity, "Gaussian")
 
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         """(h, w) exact: a Gaussian convolved with a Gaussian."""
         sigma = jnp.reshape(self.radius * SIGMA_PER_HALF_LIGHT, (1,))
         return gaussian_mixture(grid, jnp.ones_like(sigma), sigma, self.ellipticity)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from scarlet_sed.morphology.base import Grid
+from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.typing import Array, ArrayLike, HostArray
 
 BLOB = 0.7
@@ -21,7 +21,7 @@ def centred(count: int) -> HostArray:
     return np.arange(count) - (count - 1) / 2
 
 
-def blob_matrices(grid: Grid, shape: tuple[int, ...], pixel_scale: Array) -> tuple[Array, Array]:
+def blob_matrices(grid: PixelGrid, shape: tuple[int, ...], pixel_scale: Array) -> tuple[Array, Array]:
     """(h, lattice rows) and (w, lattice columns): what each lattice line gives to each line of the grid.
 
     The lattice lies along the grid's rows and columns with its centre on the source. Blobs have a dispersion of

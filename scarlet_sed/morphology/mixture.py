@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import DomainError
-from scarlet_sed.morphology.base import Grid
+from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.morphology.lattice import gaussians
 from scarlet_sed.morphology.shape import shape_matrix
 from scarlet_sed.typing import Array
 
 
-def gaussian_mixture(grid: Grid, amplitudes: Array, sigmas: Array, ellipticity: Array) -> Array:
+def gaussian_mixture(grid: PixelGrid, amplitudes: Array, sigmas: Array, ellipticity: Array) -> Array:
     """(h, w) flux per model pixel of concentric Gaussians of one ellipticity, convolved with the model PSF.
 
     With B = matrix @ shape, component j has the covariance sigma_j^2 B B^T + psf_sigma^2. Its inverse is
@@ -56,7 +56,7 @@ def gaussian_mixture(grid: Grid, amplitudes: Array, sigmas: Array, ellipticity: 
     return jax.lax.scan(add, blank, components)[0]
 
 
-def oversampled(profile: Callable[[Array, Array], Array], grid: Grid, factor: int = 5) -> Array:
+def oversampled(profile: Callable[[Array, Array], Array], grid: PixelGrid, factor: int = 5) -> Array:
     """(h, w) flux per model pixel of any surface brightness, by quadrature on a finer lattice.
 
     The profile is sampled `factor` times a pixel along each axis, over the grid and a margin, and each sample is

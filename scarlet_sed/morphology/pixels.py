@@ -7,7 +7,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.constraints import image_simplex, keeps_unit_sum
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.checks import check_positive, concrete, on_host
 from scarlet_sed.morphology.lattice import blob_matrices, lattice_extent
 from scarlet_sed.parameters import Parameter, parameter
@@ -66,7 +66,7 @@ class Pixels(Morphology):
         """
         return cls(Parameter(floored(image, floor, "Pixels"), prior or image_simplex), pixel_scale)
 
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         """(h, w) exact: the image between two narrow Gaussian matrices."""
         rows, columns = blob_matrices(grid, self.image.shape, self.pixel_scale)
         return rows @ self.image @ columns.T

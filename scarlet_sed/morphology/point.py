@@ -4,7 +4,7 @@ from typing import final
 
 import jax.numpy as jnp
 
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.lattice import gaussians
 from scarlet_sed.typing import Array
 
@@ -13,7 +13,7 @@ from scarlet_sed.typing import Array
 class Point(Morphology):
     """A star, a quasar: all the light at the source's position."""
 
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         """(h, w) the model PSF at the source's position."""
         here = jnp.zeros(1, dtype=grid.x.dtype)
         return gaussians(grid.y, here, grid.psf_sigma) * gaussians(grid.x, here, grid.psf_sigma).T

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammainc, gammaincinv
 
 from scarlet_sed.errors import DomainError
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.checks import check_ellipticity, check_positive, concrete, on_host
 from scarlet_sed.morphology.mixture import gaussian_mixture
 from scarlet_sed.morphology.sersic_mixture import INDEX_RANGE, exponential_mixture, sersic_mixture
@@ -43,7 +43,7 @@ class Sersic(Morphology):
         _check_index(self.index)
         check_ellipticity(self.ellipticity, "Sersic")
 
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         """(h, w) right to 3e-4 of the peak."""
         amplitudes, sigmas = sersic_mixture(self.index)
         return gaussian_mixture(grid, amplitudes, self.radius * sigmas, self.ellipticity)
@@ -74,7 +74,7 @@ class Exponential(Morphology):
         check_positive(self.radius, "Exponential", "radius")
         check_ellipticity(self.ellipticity, "Exponential")
 
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         """(h, w) right to 1e-4 of the peak."""
         amplitudes, sigmas = (jnp.asarray(v, dtype=jnp.result_type(self.radius)) for v in exponential_mixture())
         return gaussian_mixture(grid, amplitudes, self.radius * sigmas, self.ellipticity)

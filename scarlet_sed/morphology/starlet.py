@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.constraints import image_simplex
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.checks import check_positive, concrete, on_host
 from scarlet_sed.morphology.lattice import blob_matrices, centred, lattice_extent
 from scarlet_sed.morphology.pixels import check_image, floored, unit_image
@@ -79,7 +79,7 @@ class Starlet(Morphology):
         details = Parameter(np.zeros((scales, *fine.shape)), dist.Laplace(0.0, sparsity))
         return cls(coarse, details, pixel_scale)
 
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         """(h, w) exact: products with narrow matrices."""
         scales, height, width = self.details.shape
         padded = (height + 2 * _reach(scales), width + 2 * _reach(scales))

@@ -4,7 +4,7 @@ A flux through a filter is the photon-counting AB average (Bessell & Murphy 2012
 
     flux = int f_nu T dlambda / lambda  /  int T dlambda / lambda .
 
-`FilterSet` holds it twice: as a few Gauss nodes a band, exact for smooth spectra, and on a fixed fine grid of
+`Filters` holds it twice: as a few Gauss nodes a band, exact for smooth spectra, and on a fixed fine grid of
 ln(wavelength), for spectra with lines and breaks.
 """
 
@@ -29,7 +29,7 @@ NODES = 12
 """Gauss nodes a band. Against dense integration in all 270 shipped filters: below 4e-6 for black bodies above 1000 K in
 the observed frame and 8e-7 for power laws of slope -6 to 3 (8 nodes: 1.3e-2 and 8e-5)."""
 
-__all__ = ["LOG_STEP", "NODES", "Filter", "FilterLike", "FilterSet", "available_filters", "canonical_name"]
+__all__ = ["LOG_STEP", "NODES", "Filter", "FilterLike", "Filters", "available_filters", "canonical_name"]
 
 # How people write an instrument -> the words astro-sedpy uses in its names.
 _INSTRUMENTS = {"nircam": "jwst", "miri": "jwst", "hst": "", "hubble": ""}
@@ -176,7 +176,7 @@ FilterLike = str | Filter
 
 
 @final
-class FilterSet(eqx.Module):
+class Filters(eqx.Module):
     """Filters in a fixed order, ready for traced code.
 
     Args (made by `load` or `generic`, not by hand):
@@ -185,7 +185,7 @@ class FilterSet(eqx.Module):
         pivot: (band,) Angstrom; NaN where unknown.
         wavelength: (band, node) observed-frame Angstrom.
         weight: (band, node) positive, sum one: the flux of a smooth spectrum is sum(weight * f_nu(wavelength)).
-        fine_start: (band,) integer: fine node j of a band lies at ln(wavelength) = (fine_start + j) * LOG_STEP.
+        fine_start: integer: fine node j lies at ln(wavelength) = (fine_start + j) * LOG_STEP.
         fine_weight: (band, fine) sum one, zero beyond the band: the same average on that grid, for structured spectra.
     """
 
@@ -198,7 +198,7 @@ class FilterSet(eqx.Module):
     fine_weight: Array
 
     @staticmethod
-    def load(filters: "FilterLike | Iterable[FilterLike] | FilterSet", *, nodes: int = NODES) -> "FilterSet":
+    def load(filters: "FilterLike | Iterable[FilterLike] | Filters", *, nodes: int = NODES) -> "Filters":
         """The set of these filters.
 
         Args:
@@ -208,26 +208,26 @@ class FilterSet(eqx.Module):
         Raises:
             FilterError: for unknown, ambiguous or repeated filters, or none.
         """
-        if isinstance(filters, FilterSet):
+        if isinstance(filters, Filters):
             return filters
         listed = [filters] if isinstance(filters, (str, Filter)) else list(filters)
         loaded = [item if isinstance(item, Filter) else Filter.load(item) for item in listed]
         names = checked_names([item.name for item in loaded])
         measures = [item.measure for item in loaded]
         gauss = [gauss_nodes(measure, nodes) for measure in measures]
-        starts, fine = fine_weights(measures)
-        return FilterSet(
+        start, fine = fine_weights(measures)
+        return Filters(
             names=names,
             curves=True,
             pivot=as_float([item.pivot for item in loaded]),
             wavelength=as_float(np.stack([wavelength for wavelength, _ in gauss])),
             weight=as_float(np.stack([weight for _, weight in gauss])),
-            fine_start=to_device(starts, np.int32),
+            fine_start=to_device(np.asarray(start), np.int32),
             fine_weight=as_float(fine),
         )
 
     @staticmethod
-    def generic(names: str | Iterable[str], pivots: Sequence[float] | None = None) -> "FilterSet":
+    def generic(names: str | Iterable[str], pivots: Sequence[float] | None = None) -> "Filters":
         """Bands of which only the names are known (a simulation's "g"): only `FreeSpectrum` can use them.
 
         Args:
@@ -239,8 +239,8 @@ class FilterSet(eqx.Module):
             raise FilterError(f"{len(checked)} bands but {len(pivots)} pivots", fix="give one pivot wavelength a band")
         pivot = np.full(len(checked), np.nan) if pivots is None else np.asarray(pivots, float)
         one = as_float(np.ones((len(checked), 1)))
-        start = to_device(np.zeros(len(checked)), np.int32)
-        return FilterSet(checked, False, as_float(pivot), as_float(pivot[:, None]), one, start, one)
+        start = to_device(np.zeros(()), np.int32)
+        return Filters(checked, False, as_float(pivot), as_float(pivot[:, None]), one, start, one)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -258,19 +258,26 @@ class FilterSet(eqx.Module):
             return known.index(canonical_name(name))
         raise FilterError(f"there is no band {name!r}", fix=f"choose among {', '.join(self.names)}")
 
-    def select(self, names: Iterable[str]) -> "FilterSet":
+    def select(self, names: Iterable[str]) -> "Filters":
         """The set of some of the bands, in the order given."""
         chosen = list(names)
         at = np.array([self.index(name) for name in chosen])
-        arrays = (a[at] for a in (self.pivot, self.wavelength, self.weight, self.fine_start, self.fine_weight))
-        return FilterSet(checked_names(chosen), self.curves, *arrays)
+        pivot, wavelength, weight, fine = (a[at] for a in (self.pivot, self.wavelength, self.weight, self.fine_weight))
+        return Filters(checked_names(chosen), self.curves, pivot, wavelength, weight, self.fine_start, fine)
+
+    @property
+    def limits(self) -> HostArray:
+        """(band, 2) Angstrom: all but 0.1 % of each band's transmission lies between."""
+        cumulative = np.cumsum(np.asarray(self.fine_weight, np.float64), axis=-1)
+        ends = [np.argmax(cumulative > level, axis=-1) for level in (5e-4, 1 - 5e-4)]
+        return np.exp((int(self.fine_start) + np.stack(ends, axis=-1)) * LOG_STEP)
 
     def require_curves(self, user: str) -> None:
         """Raise `FilterError` if the curves are unknown; `user` says what needs them."""
         if not self.curves:
             raise FilterError(
                 f"{user} needs transmission curves, and the bands {', '.join(self.names)} have none",
-                fix="name real filters (FilterSet.load, Filter.from_file), or use FreeSpectrum",
+                fix="name real filters (Filters.load, Filter.from_file), or use FreeSpectrum",
             )
 
 

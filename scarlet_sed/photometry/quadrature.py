@@ -61,20 +61,27 @@ def gauss_nodes(measure: Measure, count: int) -> tuple[HostArray, HostArray]:
     return np.exp(0.5 * (low + high + nodes * (high - low))), weights / weights.sum()
 
 
-def fine_weights(measures: Sequence[Measure]) -> tuple[HostArray, HostArray]:
-    """Filters on the grid ln(wavelength) = integer * LOG_STEP, each mass shared between its two neighbours.
+def fine_weights(measures: Sequence[Measure]) -> tuple[int, HostArray]:
+    """Filters on the grid ln(wavelength) = integer * LOG_STEP, for spectra averaged over its cells.
+
+    Each mass is shared between its two neighbours. Sharing, averages over cells and the cubic B-spline that shifts
+    them (`scarlet_sed.photometry.shift`) blur with variances of 1/6, 1/12 and 1/3 squared steps; half their sum times
+    the second difference is taken off, so that fluxes are right to the fourth order in the step.
 
     Returns:
-        (band,) integer of the first node of each band, and (band, fine) weights with sum one, padded by zeros.
+        the integer of the first node, common to all, and (band, fine) weights, the sum of each band one.
     """
-    rows = []
-    for measure in measures:
-        cell = measure.log_wavelength / LOG_STEP
-        first = int(np.floor(cell[0]))
-        left = np.floor(cell).astype(int) - first
-        share = cell - first - left
-        row = np.bincount(left, measure.mass * (1 - share), minlength=left[-1] + 2)
-        row += np.bincount(left + 1, measure.mass * share, minlength=left[-1] + 2)
-        rows.append((first, row))
-    width = max(row.size for _, row in rows)
-    return np.array([first for first, _ in rows]), np.stack([np.pad(row, (0, width - row.size)) for _, row in rows])
+    cells = [measure.log_wavelength / LOG_STEP for measure in measures]
+    first = min(int(np.floor(cell[0])) for cell in cells) - 1
+    width = max(int(np.floor(cell[-1])) for cell in cells) - first + 3
+    rows = np.zeros((len(measures), width))
+    for row, cell, measure in zip(rows, cells, measures, strict=True):
+        left = np.floor(cell).astype(int)
+        share = cell - left
+        row += np.bincount(left - first, measure.mass * (1 - share), minlength=width)
+        row += np.bincount(left - first + 1, measure.mass * share, minlength=width)
+    padded = np.pad(rows, ((0, 0), (1, 1)))
+    return first, rows - _BLUR / 2 * (padded[:, :-2] - 2 * rows + padded[:, 2:])
+
+
+_BLUR = 1 / 6 + 1 / 12 + 1 / 3

@@ -7,7 +7,7 @@ import equinox as eqx
 
 from scarlet_sed.light import Component, product
 from scarlet_sed.parameters import as_float, resolve
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.typing import Array, ArrayLike
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ class Spectrum(eqx.Module):
     """
 
     @abstractmethod
-    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+    def fluxes(self, filters: Filters, redshift: Array) -> Array:
         """(band,) flux in nJy through each filter, at the redshift of the source."""
 
-    def light(self, filters: FilterSet, redshift: Array) -> BandLight:
+    def light(self, filters: Filters, redshift: Array) -> BandLight:
         """The same in pieces: by default one piece and one node a band, at the pivot wavelength."""
         flux = self.fluxes(filters, redshift)
         return BandLight(flux[None, :, None], filters.pivot[None, :, None])
 
-    def __call__(self, filters: FilterSet, redshift: ArrayLike = 0.0) -> Array:
+    def __call__(self, filters: Filters, redshift: ArrayLike = 0.0) -> Array:
         """(band,) flux in nJy with free parameters at their present values."""
         return resolve(self).fluxes(filters, as_float(redshift))
 

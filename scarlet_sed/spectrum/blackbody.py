@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from astropy import constants
 
 from scarlet_sed.parameters import parameter
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.spectrum.numerics import bounded_exp, checked_reference
 from scarlet_sed.typing import Array
@@ -33,7 +33,7 @@ class BlackBody(Spectrum):
     flux: Array = parameter(unit="nJy", doc="flux density at the reference wavelength", shape=())
     reference_wavelength: float = eqx.field(static=True, default=20000.0, converter=checked_reference)
 
-    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+    def fluxes(self, filters: Filters, redshift: Array) -> Array:
         """(band,) flux in nJy.
 
         Raises:

@@ -8,7 +8,7 @@ import numpy as np
 
 from scarlet_sed.errors import FilterError
 from scarlet_sed.parameters import as_leaf, parameter
-from scarlet_sed.photometry.filters import FilterSet, canonical_name, checked_names
+from scarlet_sed.photometry.filters import Filters, canonical_name, checked_names
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.typing import Array
 
@@ -30,14 +30,14 @@ class FreeSpectrum(Spectrum):
     bands: tuple[str, ...] = eqx.field(static=True)
     flux: Array = parameter(unit="nJy", doc="flux in each band")
 
-    def __init__(self, flux: Any, bands: "str | Iterable[str] | FilterSet") -> None:
-        if isinstance(bands, FilterSet):
+    def __init__(self, flux: Any, bands: "str | Iterable[str] | Filters") -> None:
+        if isinstance(bands, Filters):
             self.bands = bands.names
         else:
             self.bands = checked_names([bands] if isinstance(bands, str) else list(bands))
         self.flux = as_leaf(flux, "nJy", (len(self.bands),))
 
-    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+    def fluxes(self, filters: Filters, redshift: Array) -> Array:
         """(band,) flux in nJy; the redshift changes nothing.
 
         Raises:

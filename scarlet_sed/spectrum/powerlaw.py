@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from scarlet_sed.parameters import parameter
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.spectrum.numerics import bounded_exp, checked_reference
 from scarlet_sed.typing import Array
@@ -28,7 +28,7 @@ class PowerLaw(Spectrum):
     slope: Array = parameter(doc="exponent of f_lambda", shape=())
     reference_wavelength: float = eqx.field(static=True, default=20000.0, converter=checked_reference)
 
-    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+    def fluxes(self, filters: Filters, redshift: Array) -> Array:
         """(band,) flux in nJy.
 
         Raises:

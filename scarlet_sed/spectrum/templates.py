@@ -9,8 +9,9 @@ import numpy as np
 
 from scarlet_sed.errors import DomainError, ParameterError, ShapeError
 from scarlet_sed.parameters import Parameter, as_float, as_leaf, parameter
-from scarlet_sed.photometry.filters import LOG_STEP, FilterSet
+from scarlet_sed.photometry.filters import LOG_STEP, Filters
 from scarlet_sed.photometry.rebin import cell_averages, nearest_cell
+from scarlet_sed.photometry.shift import band_averages
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.spectrum.numerics import checked_reference
 from scarlet_sed.typing import Array, HostArray
@@ -49,7 +50,7 @@ class Templates(Spectrum):
         self.coefficients = as_float(averages / _scale(averages, self.first, self.reference_wavelength))
         self.weights = _checked_weights(weights, len(curves))
 
-    def fluxes(self, filters: FilterSet, redshift: Array) -> Array:
+    def fluxes(self, filters: Filters, redshift: Array) -> Array:
         """(band,) flux in nJy; with a traced redshift, a template counts as dark beyond its wavelengths.
 
         Raises:
@@ -59,27 +60,16 @@ class Templates(Spectrum):
         filters.require_curves("Templates")
         if not any(isinstance(x, jax.core.Tracer) for x in (redshift, filters.fine_weight)):
             self._check_redshift(filters, float(redshift))
-        shift = jnp.log1p(redshift) / LOG_STEP
-        cells = jnp.ceil(shift)
-        # dark cells on both sides, so that a slice beyond the templates finds zeros
-        width = filters.fine_weight.shape[-1]
-        mix = jnp.pad(self.weights @ self.coefficients, width + 3)
-        rest = _blend(mix, cells - shift)
-        start = filters.fine_start - cells.astype(filters.fine_start.dtype) - self.first + width + 2
-        start = jnp.clip(start, 0, rest.shape[0] - width)
-        seen = jax.vmap(lambda at: jax.lax.dynamic_slice(rest, (at,), (width,)))(start)
-        return jnp.sum(filters.fine_weight * seen, axis=-1)
+        return band_averages(self.weights @ self.coefficients, self.first, filters, redshift)
 
-    def redshift_range(self, filters: FilterSet) -> tuple[float, float]:
+    def redshift_range(self, filters: Filters) -> tuple[float, float]:
         """The lowest and highest redshift at which the templates cover 99.9 % of every filter's transmission."""
-        cumulative = np.cumsum(np.asarray(filters.fine_weight), axis=-1)
-        start = np.asarray(filters.fine_start)
-        blue = start + np.argmax(cumulative > 5e-4, axis=-1)
-        red = start + np.argmax(cumulative > 1 - 5e-4, axis=-1)
+        limits = np.log(filters.limits) / LOG_STEP
         last = self.first + self.coefficients.shape[-1] - 1
-        return float(np.expm1((red.max() - last) * LOG_STEP)), float(np.expm1((blue.min() - self.first) * LOG_STEP))
+        low, high = np.expm1((limits.max() - last) * LOG_STEP), np.expm1((limits.min() - self.first) * LOG_STEP)
+        return float(low), float(high)
 
-    def _check_redshift(self, filters: FilterSet, redshift: float) -> None:
+    def _check_redshift(self, filters: Filters, redshift: float) -> None:
         low, high = self.redshift_range(filters)
         if not low <= redshift <= high:
             raise DomainError(
@@ -127,10 +117,3 @@ def _scale(averages: HostArray, first: int, reference: float) -> HostArray:
             fix="choose a rest-frame reference_wavelength at which every template shines",
         )
     return scale
-
-
-def _blend(mix: Array, t: Array) -> Array:
-    """Cubic B-spline of the coefficients at the positions i + 1 + t, for i = 0 ... n - 4."""
-    count = mix.shape[0] - 3
-    weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-    return jnp.sum(jnp.stack([w * mix[k : k + count] for k, w in enumerate(weights)]), axis=0) / 6

@@ -11,6 +11,7 @@ from astropy import units as u
 
 from scarlet_sed.photometry.quadrature import LOG_STEP
 from scarlet_sed.photometry.rebin import LIGHT_SPEED
+from scarlet_sed.shared import Shared
 from scarlet_sed.sps.grid import SCALE
 from scarlet_sed.sps.histories.base import History
 from scarlet_sed.typing import Array, HostArray
@@ -66,7 +67,7 @@ class StellarLight(eqx.Module):
     lines: Array
 
 
-class Engine(eqx.Module):
+class Engine(Shared):
     """Synthesis of stellar populations, per solar mass formed, on cells even in ln(wavelength).
 
     Three engines share this interface and test each other: `ExactSynthesis`, `BasisSynthesis`, `NeuralEmulator`.

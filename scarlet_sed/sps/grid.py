@@ -2,7 +2,7 @@
 
 The file (schema 1) holds, with units as attributes:
 
-    log_start            attribute: index of the first cell; cell j is centred at exp((log_start + j) * LOG_STEP) Angstrom
+    log_start            attribute: index of the first cell; cell j is centred at exp((log_start + j) * LOG_STEP) A
     log_metallicity      (z,) log10 Z / Zsun, increasing
     age                  (a,) Gyr, increasing from 0
     stars                (z, a, cell) Lsun / Hz per solar mass formed, mean over each cell
@@ -12,8 +12,8 @@ The file (schema 1) holds, with units as attributes:
     nebular/continuum           (z, u, n, cell) Lsun / Hz per solar mass formed, mean over each bin of age
     nebular/lines               (z, u, n, line) Lsun per solar mass formed
     nebular/line_wavelength     (line,) Angstrom;  nebular/line_name (line,)
-    dust/q_pah (q,) percent, dust/u_min (m,), dust/minimum, dust/range (q, m, cell): Draine & Li (2007) spectra per Hz of
-                                one Lsun in all, for one radiation field and for the power law up to 1e6 (optional)
+    dust/q_pah (q,) percent, dust/u_min (m,), dust/minimum, dust/range (q, m, cell): Draine & Li (2007) spectra per Hz
+                                of one Lsun in all, for one radiation field and for the power law up to 1e6 (optional)
 
 and attributes that say where the numbers come from, with SHA-256 of the source files. Lsun is the IAU's 3.828e33 erg/s.
 """
@@ -179,7 +179,9 @@ def check_content(content: Mapping[str, Any], owner: str) -> None:
     z, a, cells = content["stars"].shape
     _require(content["log_metallicity"].shape == (z,) and content["age"].shape == (a,), owner, "axes of other lengths")
     _require(content["living_mass"].shape == (z, a), owner, "a living mass of another shape")
-    _require(content["age"][0] == 0 and np.all(np.diff(content["age"]) > 0), owner, "ages that do not rise from 0")
+    _require(
+        content["age"][0] == 0 and bool(np.all(np.diff(content["age"]) > 0)), owner, "ages that do not rise from 0"
+    )
     _require(bool(np.any(np.isclose(content["age"], YOUNG, rtol=1e-6))), owner, f"no spectrum at {YOUNG} Gyr")
     _require(bool(np.all(np.diff(content["log_metallicity"]) > 0)), owner, "metallicities that do not rise")
     _require(bool(np.all(content["stars"] >= 0)), owner, "negative light")
@@ -190,7 +192,7 @@ def check_content(content: Mapping[str, Any], owner: str) -> None:
         _require(content["nebular/lines"].shape == (z, u, n, lines), owner, "lines of another shape")
 
 
-def _require(condition: bool, owner: str, problem: str) -> None:
+def _require(condition: Any, owner: str, problem: str) -> None:
     if not condition:
         raise FileFormatError(f"{owner} has {problem}", fix="build it again with `scarlet-sed grid build`")
 

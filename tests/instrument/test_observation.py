@@ -29,7 +29,7 @@ from scarlet_sed.instrument.noise import GaussianNoise, StudentT
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.psf import PSF
 from scarlet_sed.parameters import Parameter
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 
 BANDS = ["F115W", "F150W"]
 RNG = np.random.default_rng(3)
@@ -223,7 +223,7 @@ def test_bad_input_names_its_cure(case):
 
 
 def test_generic_bands_are_accepted():
-    obs = observation(filters=FilterSet.generic(["g", "r"]), noise=GaussianNoise())
+    obs = observation(filters=Filters.generic(["g", "r"]), noise=GaussianNoise())
     assert obs.bands == ("g", "r")
 
 

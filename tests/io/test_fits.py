@@ -27,7 +27,7 @@ from scarlet_sed.instrument.noise_estimate import estimate_noise
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.psf import PSF
 from scarlet_sed.io.fits import BandFiles, Window, observations_from_fits
-from scarlet_sed.photometry.filters import FilterSet
+from scarlet_sed.photometry.filters import Filters
 
 RING = {"F115W": 0.03, "F150W": 0.03, "F277W": 0.06, "F444W": 0.06}
 
@@ -319,7 +319,7 @@ def test_correlated_noise_of_the_ring_explains_its_blank_sky(shared):
 
 def test_hst_and_hsc_lie_on_the_same_sky(shared):
     root = shared / "data" / "hsc_hst"
-    generic = FilterSet.generic(["F814W", *"grizy"])
+    generic = Filters.generic(["F814W", *"grizy"])
     bands = {
         "F814W": BandFiles(root / "Cut_HST1.fits", root / "PSF_HST.fits", estimate_noise=True, zero_point=25.95),
         **{

@@ -17,7 +17,7 @@ from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, imag
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.io.scene_file import load_scene, save_scene
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.pixels import Pixels
 from scarlet_sed.morphology.point import Point
 from scarlet_sed.morphology.sersic import Sersic
@@ -41,7 +41,7 @@ class Disc(Morphology):
     radius: Array = parameter(unit="arcsec")
     label: str = eqx.field(static=True, default="disc")
 
-    def evaluate(self, grid: Grid) -> Array:
+    def evaluate(self, grid: PixelGrid) -> Array:
         return jnp.ones(grid.shape) * self.radius
 
     def extent(self, fraction: float) -> float:

@@ -9,7 +9,7 @@ from jax.test_util import check_grads
 
 from scarlet_sed.constraints import image_simplex
 from scarlet_sed.errors import DomainError, ParameterError
-from scarlet_sed.morphology.base import Grid
+from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.morphology.pixels import Pixels
 from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(3)
 
 def make_grid(shape=(61, 70), centre=(34.6, 30.2), psf_sigma=0.9):
     matrix = jnp.diag(jnp.array([-1.0, 1.0])) / SCALE
-    return Grid(
+    return PixelGrid(
         jnp.arange(1.0 * shape[1]) - centre[0], jnp.arange(1.0 * shape[0]) - centre[1], matrix, jnp.asarray(psf_sigma)
     )
 
@@ -116,7 +116,7 @@ def test_gradients():
         matrix = jnp.asarray([[-60.0, 11.0], [13.0, 64.0]])
 
         def value(image, details, centre):
-            grid = Grid(jnp.arange(8) - centre[0], jnp.arange(9) - centre[1], matrix, jnp.asarray(0.9))
+            grid = PixelGrid(jnp.arange(8) - centre[0], jnp.arange(9) - centre[1], matrix, jnp.asarray(0.9))
             drawn = Pixels(image, 0.02).evaluate(grid) + Starlet(image, details, 0.02).evaluate(grid)
             return jnp.vdot(weights, drawn)
 

@@ -8,7 +8,7 @@ import pytest
 from jax.test_util import check_grads
 
 from scarlet_sed.errors import DomainError, UnitError
-from scarlet_sed.morphology.base import Grid, Morphology
+from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.gaussian import Gaussian
 from scarlet_sed.morphology.mixture import oversampled
 from scarlet_sed.morphology.point import Point
@@ -29,7 +29,7 @@ PROFILES = [
 
 def make_grid(shape=(81, 91), centre=(45.3, 39.8), psf_sigma=0.9):
     matrix = jnp.diag(jnp.array([-1.0, 1.0])) / SCALE
-    return Grid(
+    return PixelGrid(
         jnp.arange(1.0 * shape[1]) - centre[0], jnp.arange(1.0 * shape[0]) - centre[1], matrix, jnp.asarray(psf_sigma)
     )
 
@@ -149,7 +149,7 @@ def test_gradients_everywhere():
         @jax.jit
         def value(radius, index, shape, centre):
             matrix = jnp.asarray([[-60.0, 11.0], [13.0, 64.0]])
-            grid = Grid(jnp.arange(8) - centre[0], jnp.arange(9) - centre[1], matrix, jnp.asarray(0.9))
+            grid = PixelGrid(jnp.arange(8) - centre[0], jnp.arange(9) - centre[1], matrix, jnp.asarray(0.9))
             return jnp.vdot(weights, Sersic(radius, index, shape).evaluate(grid))
 
         for arguments in (
@@ -220,7 +220,7 @@ def test_oversampled_for_a_users_own_profile():
     assert abs(float(image.sum()) - 1) < 1e-3
     assert float(image[40, 45]) < 0.01 * float(image.max())
     matrix = jnp.array([[-50.0, 30.0], [30.0, 50.0]])
-    grid = Grid(jnp.arange(61.0) - 30.2, jnp.arange(51.0) - 24.6, matrix, jnp.asarray(0.8))
+    grid = PixelGrid(jnp.arange(61.0) - 30.2, jnp.arange(51.0) - 24.6, matrix, jnp.asarray(0.8))
     shape, sigma = ellipticity(0.6, 20.0), 0.08
     from scarlet_sed.morphology.shape import shape_matrix
 

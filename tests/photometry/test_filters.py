@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from scarlet_sed.errors import FilterError
-from scarlet_sed.photometry.filters import LOG_STEP, Filter, FilterSet, available_filters, canonical_name
-from scarlet_sed.photometry.quadrature import fine_weights, gauss_nodes
+from scarlet_sed.photometry.filters import Filter, Filters, available_filters, canonical_name
+from scarlet_sed.photometry.quadrature import gauss_nodes
 
 SECOND_RADIATION = 1.438776877e8
 NAMES = ("F115W", "jwst_f150w2", "jwst_f444w", "acs_f606w", "acs_f850lp", "hsc_g", "wfc3_f160w", "jwst_f2550w")
@@ -39,15 +39,11 @@ def test_nodes_reproduce_dense_integration(name: str) -> None:
     wavelength, weight = gauss_nodes(curve.measure, 12)
     assert np.all(weight > 0) and np.all(np.diff(wavelength) > 0)
     assert curve.wavelength[0] < wavelength[0] and wavelength[-1] < curve.wavelength[-1]
-    start, fine = fine_weights([curve.measure])
-    grid = np.exp((start[0] + np.arange(fine.shape[1])) * LOG_STEP)
     for label, log_spectrum in SMOOTH.items():
         reference = float(np.max(log_spectrum(curve.wavelength)))
         truth = dense_average(curve, log_spectrum, reference)
         few = np.sum(weight * np.exp(log_spectrum(wavelength) - reference))
-        many = np.sum(fine[0] * np.exp(log_spectrum(grid) - reference))
         assert abs(few / truth - 1) < 4e-6, label
-        assert abs(many / truth - 1) < 1e-4, label
 
 
 def test_pivots_agree_with_sedpy() -> None:
@@ -58,7 +54,7 @@ def test_pivots_agree_with_sedpy() -> None:
 
 
 def test_flat_spectrum_keeps_its_level() -> None:
-    bands = FilterSet.load(NAMES)
+    bands = Filters.load(NAMES)
     np.testing.assert_allclose(jnp.sum(bands.weight, axis=1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(jnp.sum(bands.fine_weight, axis=1), 1.0, rtol=1e-6)
     np.testing.assert_allclose(bands.pivot, [Filter.load(name).pivot for name in NAMES], rtol=1e-6)
@@ -94,15 +90,15 @@ def test_names(name: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: FilterSet.load(["F116W"]), "jwst_f115w"),
-        (lambda: FilterSet.load(["F606W"]), "acs_wfc_f606w"),
-        (lambda: FilterSet.load([]), "at least one"),
-        (lambda: FilterSet.load(["F115W", "jwst_f115w"]), "twice"),
-        (lambda: FilterSet.generic([""]), "name"),
-        (lambda: FilterSet.generic(["g", "g"]), "twice"),
-        (lambda: FilterSet.generic(["g", "r"], [4800.0]), "pivot"),
-        (lambda: FilterSet.generic(["g"]).require_curves("A BlackBody"), "FreeSpectrum"),
-        (lambda: FilterSet.load(["F115W"]).index("F444W"), "F115W"),
+        (lambda: Filters.load(["F116W"]), "jwst_f115w"),
+        (lambda: Filters.load(["F606W"]), "acs_wfc_f606w"),
+        (lambda: Filters.load([]), "at least one"),
+        (lambda: Filters.load(["F115W", "jwst_f115w"]), "twice"),
+        (lambda: Filters.generic([""]), "name"),
+        (lambda: Filters.generic(["g", "g"]), "twice"),
+        (lambda: Filters.generic(["g", "r"], [4800.0]), "pivot"),
+        (lambda: Filters.generic(["g"]).require_curves("A BlackBody"), "FreeSpectrum"),
+        (lambda: Filters.load(["F115W"]).index("F444W"), "F115W"),
         (lambda: Filter.from_file("nowhere.txt"), "does not exist"),
         (lambda: Filter("flat", np.array([2.0, 1.0]), np.ones(2)), "increasing"),
         (lambda: Filter("dark", np.array([1.0, 2.0]), np.zeros(2)), "zero everywhere"),
@@ -122,17 +118,17 @@ def test_curve_from_file(tmp_path: Path) -> None:
     path.write_text("# Angstrom transmission\n5000 0\n5001 1\n6000 1\n6001 0\n")
     box = Filter.from_file(path)
     assert box.name == "box" and box.pivot == pytest.approx(np.sqrt(5500.5e3 / np.log(6000.5 / 5000.5)), rel=1e-4)
-    assert FilterSet.load([box, "F115W"]).names == ("box", "F115W")
+    assert Filters.load([box, "F115W"]).names == ("box", "F115W")
     (tmp_path / "broken.txt").write_text("a b\nc d\n")
     with pytest.raises(FilterError, match="cannot read"):
         Filter.from_file(tmp_path / "broken.txt")
 
 
 def test_sets_are_pytrees_and_select() -> None:
-    bands = FilterSet.load(["F115W", "F444W", "acs_f606w"])
-    assert len(bands) == 3 and bands.index("jwst_f444w") == 1 and FilterSet.load(bands) is bands
+    bands = Filters.load(["F115W", "F444W", "acs_f606w"])
+    assert len(bands) == 3 and bands.index("jwst_f444w") == 1 and Filters.load(bands) is bands
     chosen = bands.select(["F606W"]) if "F606W" in bands.names else bands.select(["acs_wfc_f606w", "F115W"])
     np.testing.assert_array_equal(chosen.pivot, bands.pivot[jnp.array([2, 0])])
     assert jax.jit(lambda b: b.pivot)(bands).shape == (3,)
-    generic = FilterSet.generic(["g", "r"], [4800.0, 6200.0])
+    generic = Filters.generic(["g", "r"], [4800.0, 6200.0])
     assert not generic.curves and generic.pivot.tolist() == [4800.0, 6200.0]

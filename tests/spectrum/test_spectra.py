@@ -11,7 +11,7 @@ from numpyro.distributions import constraints
 
 from scarlet_sed.errors import DomainError, FilterError, ParameterError, ScarletSEDError, ShapeError
 from scarlet_sed.parameters import Parameter
-from scarlet_sed.photometry.filters import Filter, FilterSet
+from scarlet_sed.photometry.filters import Filter, Filters
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
@@ -55,10 +55,10 @@ def test_power_law_slopes() -> None:
 
 def test_free_spectrum_by_name() -> None:
     spectrum = FreeSpectrum([1.0, 2.0, 3.0], ["F115W", "g", "F444W"])
-    assert spectrum(FilterSet.generic(["g"])).tolist() == [2.0]
-    assert spectrum(FilterSet.load(["jwst_f444w", "jwst_f115w"]), 4.0).tolist() == [3.0, 1.0]
+    assert spectrum(Filters.generic(["g"])).tolist() == [2.0]
+    assert spectrum(Filters.load(["jwst_f444w", "jwst_f115w"]), 4.0).tolist() == [3.0, 1.0]
     with pytest.raises(FilterError, match="'F200W'"):
-        spectrum(FilterSet.load(["F115W", "F200W"]))
+        spectrum(Filters.load(["F115W", "F200W"]))
 
 
 def test_free_spectrum_broadcasts_numbers_and_priors() -> None:
@@ -104,14 +104,14 @@ def test_templates_conserve_photons_in_lines() -> None:
     spectrum = Templates(wavelength, line, 1.0)
     box = Filter("box", np.array([10990.0, 10991.0, 11009.0, 11010.0]) + np.array([-300, -300, 300, 300]), [0, 1, 1, 0])
     shifts = 1.0 + np.linspace(-0.005, 0.005, 23)
-    fluxes = np.array([float(spectrum(FilterSet.load([box]), z)[0]) for z in shifts])
+    fluxes = np.array([float(spectrum(Filters.load([box]), z)[0]) for z in shifts])
     np.testing.assert_allclose(fluxes, fluxes.mean(), rtol=1e-5)
 
 
 def test_templates_know_their_range() -> None:
     wavelength = np.linspace(3000.0, 30000.0, 2000)
     spectrum = Templates(wavelength, np.ones_like(wavelength), 1.0)
-    bands = FilterSet.load(["F115W", "F200W"])
+    bands = Filters.load(["F115W", "F200W"])
     low, high = spectrum.redshift_range(bands)
     assert low < 0 < high and high == pytest.approx(1.0e4 / 3000.0 - 1, abs=0.1)
     with pytest.raises(DomainError, match="redshift 3"):
@@ -126,8 +126,8 @@ def test_templates_know_their_range() -> None:
         (lambda: FreeSpectrum(1.0, ["a", "a"]), FilterError),
         (lambda: FreeSpectrum(1.0, []), FilterError),
         (lambda: FreeSpectrum("bright", ["a"]), ParameterError),
-        (lambda: BlackBody(5000.0, 1.0)(FilterSet.generic(["g"])), FilterError),
-        (lambda: PowerLaw(1.0, 0.0)(FilterSet.generic(["g"])), FilterError),
+        (lambda: BlackBody(5000.0, 1.0)(Filters.generic(["g"])), FilterError),
+        (lambda: PowerLaw(1.0, 0.0)(Filters.generic(["g"])), FilterError),
         (lambda: BlackBody(5000.0, 1.0, reference_wavelength=0.0), ParameterError),
         (lambda: BlackBody([5000.0, 6000.0], 1.0), ShapeError),
         (lambda: PowerLaw(np.nan, 0.0), ParameterError),

@@ -64,7 +64,7 @@ def constant(
     """Constant rates between two ages on one side of 10 Myr; a fifth of the young ones fill their 10 Myr."""
     if young:
         began = _log_uniform(rng, AGE[0], YOUNG, count)
-        stopped = began * rng.random(count) * (rng.random(count) < 0.6)
+        stopped: HostArray = began * rng.random(count) * (rng.random(count) < 0.6)
         whole = rng.random(count) < 0.35
         began[whole], stopped[whole] = YOUNG, 0.0
         began = np.minimum(np.maximum(began, stopped + 5e-4), YOUNG)

@@ -1,7 +1,7 @@
 """What the networks should say: exact spectra of random populations, as features and components of log flux."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -38,10 +38,10 @@ class Rows(NamedTuple):
         weight: (n,) 0 where the population has none of this part, else 1.
     """
 
-    features: HostArray
-    light: HostArray
-    living: HostArray
-    weight: HostArray
+    features: Any
+    light: Any
+    living: Any
+    weight: Any
 
 
 class Exact(eqx.Module):

@@ -1,0 +1,1 @@
+"""Dust: attenuation and extinction curves, and what is left of starlight behind them."""

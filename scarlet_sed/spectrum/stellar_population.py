@@ -1,0 +1,276 @@
+"""A galaxy's stars, gas and dust as a spectrum."""
+
+from dataclasses import fields
+from typing import Any, NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from scarlet_sed.dust.base import Attenuation
+from scarlet_sed.errors import FilterError, ParameterError
+from scarlet_sed.parameters import Parameterized, as_float, parameter, resolve
+from scarlet_sed.photometry.cosmology import Cosmology
+from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.photometry.quadrature import LOG_STEP
+from scarlet_sed.photometry.rebin import LIGHT_SPEED
+from scarlet_sed.photometry.shift import band_averages
+from scarlet_sed.spectrum.base import BandLight, Spectrum
+from scarlet_sed.sps.emulator.shipped import shipped_emulator
+from scarlet_sed.sps.engine import NJY_HZ_PER_SUN, Dimming, Engine, Population, StellarLight
+from scarlet_sed.sps.histories.base import History
+from scarlet_sed.sps.igm import InterGalactic
+from scarlet_sed.typing import Array, ArrayLike, HostArray
+
+_LN10 = float(np.log(10.0))
+_LOG_DISTANCE = 12.0
+"""log10 of (10 Mpc / 10 pc)^2: engines give fluxes at 10 Mpc, `Cosmology.dimming` is against 10 pc."""
+
+
+@final
+class StellarPopulation(Spectrum, Parameterized):
+    """Stars of one history and metallicity, the gas that the young ones ionise, and dust in front of both.
+
+    Light of old stars (above 10 Myr) and of young stars with their nebulae passes the dust apart. No light bluer than
+    the Lyman limit leaves a galaxy; the intergalactic gas takes part of what is bluer than Lyman alpha (Inoue et al.
+    2014). Lines go through the filters as delta functions.
+
+    Args:
+        log_mass: log10 of all mass that ever formed, in solar masses.
+        log_metallicity: log10 Z/Zsun, of stars and gas.
+        log_ionization: log10 of the ionisation parameter U.
+        history: when the stars formed.
+        attenuation: dust; None for none.
+        engine: the synthesis: None for the neural emulator that ships, `ExactSynthesis(Grid.open(path))`, ...
+        cosmology: for distance and the age of the universe.
+        intergalactic: whether intergalactic gas absorbs.
+
+    Raises:
+        DomainError: if a number, or the support of a prior, leaves the engine's domain.
+        ParameterError: if history, attenuation or engine are something else.
+    """
+
+    history: History
+    attenuation: Attenuation | None
+    engine: Engine
+    gas: InterGalactic | None
+    log_mass: Array = parameter(doc="log10 of the mass formed in solar masses", shape=())
+    log_metallicity: Array = parameter(doc="log10 Z/Zsun", shape=())
+    log_ionization: Array = parameter(doc="log10 of the ionisation parameter", shape=())
+    cosmology: Cosmology = eqx.field(static=True)
+
+    def __init__(
+        self,
+        log_mass: Any,
+        log_metallicity: Any = 0.0,
+        log_ionization: Any = -2.5,
+        *,
+        history: History,
+        attenuation: Attenuation | None = None,
+        engine: Engine | None = None,
+        cosmology: Cosmology | None = None,
+        intergalactic: bool = True,
+    ) -> None:
+        self.engine = shipped_emulator() if engine is None else engine
+        self.history = history
+        self.attenuation = attenuation
+        self.log_mass, self.log_metallicity, self.log_ionization = log_mass, log_metallicity, log_ionization
+        self.cosmology = Cosmology() if cosmology is None else cosmology
+        for value, kind, what in ((history, History, "history"), (self.engine, Engine, "engine")):
+            if not isinstance(value, kind):
+                raise ParameterError(
+                    f"the {what} of a StellarPopulation is a {type(value).__name__}", fix=f"give a {kind.__name__}"
+                )
+        if attenuation is not None and not isinstance(attenuation, Attenuation):
+            raise ParameterError(
+                f"the attenuation of a StellarPopulation is a {type(attenuation).__name__}",
+                fix="give Attenuation(curve, av, birth_cloud), or None",
+            )
+        own = self.engine
+        self.gas = InterGalactic.on(own.log_start, own.cells, own.line_wavelength) if intergalactic else None
+        # priors are checked as they stand, before they are resolved to values
+        self.engine.check(Population(history, self.log_metallicity, self.log_ionization, jnp.zeros(())))
+
+    def replace(self, **changes: Any) -> "StellarPopulation":
+        """The same population with other parts: any argument of the constructor."""
+        names = [field.name for field in fields(self) if field.name != "gas"]
+        arguments = {name: getattr(self, name) for name in names} | {"intergalactic": self.gas is not None}
+        unknown = sorted(set(changes) - set(arguments))
+        if unknown:
+            raise ParameterError(
+                f"a StellarPopulation has no {unknown[0]!r}", fix=f"choose among {', '.join(arguments)}"
+            )
+        return StellarPopulation(**(arguments | changes))
+
+    def fluxes(self, filters: Filters, redshift: Array) -> Array:
+        """(band,) flux in nJy.
+
+        Raises:
+            FilterError: if filters have no curves, or for a concrete redshift reach redder than the engine.
+            DomainError: for a concrete redshift that gives no distance.
+        """
+        self.check(filters, redshift)
+        spectrum = self._rest(redshift)
+        return self._scale(redshift) * band_averages(spectrum.whole(), self.engine.log_start, filters, redshift)
+
+    def light(self, filters: Filters, redshift: Array) -> BandLight:
+        """Three pieces: old stars, young stars with nebular continuum, lines; each at its mean wavelength in a band."""
+        self.check(filters, redshift)
+        wavelength = as_float(self.engine.wavelength)
+        pieces = self._rest(redshift).pieces()
+
+        def bands(rest: Array) -> Array:
+            return band_averages(rest, self.engine.log_start, filters, redshift)
+
+        flux, moment = jax.vmap(bands)(pieces), jax.vmap(bands)(pieces * wavelength)
+        floor = 1e-12 * jnp.max(jnp.abs(flux))
+        seen = jnp.abs(flux) > floor
+        mean = (1 + redshift) * jnp.where(seen, moment, 1.0) / jnp.where(seen, flux, 1.0)
+        at = jnp.where(seen, mean, filters.pivot)
+        return BandLight((self._scale(redshift) * flux)[..., None], at[..., None])
+
+    def check(self, filters: Filters, redshift: Array) -> None:
+        """Raise where the engine's spectra do not cover the filters at a concrete redshift."""
+        filters.require_curves("a StellarPopulation")
+        if any(isinstance(x, jax.core.Tracer) for x in (redshift, filters.fine_weight)):
+            return
+        reddest = float(self.engine.wavelength[-1]) * (1 + float(redshift))
+        beyond = np.flatnonzero(filters.limits[:, 1] > reddest)
+        if beyond.size:
+            raise FilterError(
+                f"at redshift {float(redshift):g} the filter {filters.names[beyond[0]]} reaches redder than "
+                f"{reddest:.0f} Angstrom, where the spectra of {type(self.engine).__name__} end",
+                fix="leave the band out, or use an engine with a redder grid",
+            )
+
+    def spectrum(self, redshift: ArrayLike) -> tuple[HostArray, Array]:
+        """(cell,) observed wavelength in Angstrom, and (cell,) f_nu in nJy with each line spread over its cell."""
+        own, z = resolve(self), as_float(redshift)
+        return self.engine.wavelength * (1 + float(z)), own._scale(z) * own._rest(z).whole()
+
+    def surviving_mass(self, redshift: ArrayLike | None = None) -> Array:
+        """log10 of the mass that remains, in solar masses; what counts is the grid's (BC03 here: living stars only).
+
+        Args:
+            redshift: needed where the history depends on the age of the universe.
+        """
+        own = resolve(self)
+        return own.log_mass + jnp.log10(own.engine.living_mass(own._population(own._universe(redshift))))
+
+    def sfr(self, redshift: ArrayLike | None = None, timescale: float = 0.1) -> Array:
+        """Mean star-formation rate in solar masses a year over the last `timescale` Gyr (0.1: 100 Myr)."""
+        own = resolve(self)
+        return 10.0**own.log_mass * own.history.mean_sfr(timescale, own._universe(redshift))
+
+    def mean_age(self, redshift: ArrayLike | None = None) -> Array:
+        """Mass-weighted mean age in Gyr."""
+        own = resolve(self)
+        return own.history.mean_age(own._universe(redshift))
+
+    def t50(self, redshift: ArrayLike | None = None) -> Array:
+        """Gyr since half of the mass had formed."""
+        own = resolve(self)
+        return own.history.quantile_age(0.5, own._universe(redshift))
+
+    def line_luminosities(self, redshift: ArrayLike | None = None, *, attenuated: bool = False) -> dict[str, Array]:
+        """Luminosities of the emission lines in solar luminosities (3.828e33 erg/s), by name.
+
+        Args:
+            redshift: needed where the history depends on the age of the universe.
+            attenuated: after the dust instead of before it.
+        """
+        own = resolve(self)
+        lines = own._light(own._universe(redshift), dusty=attenuated).lines * 10.0**own.log_mass
+        at = np.asarray(own.engine.line_wavelength)
+        return dict(zip(own.engine.line_names, lines * as_float(LIGHT_SPEED / at / NJY_HZ_PER_SUN), strict=True))
+
+    def equivalent_widths(self, redshift: ArrayLike | None = None) -> dict[str, Array]:
+        """Rest-frame equivalent widths of the lines in Angstrom, after dust, over the mean continuum within 1 %."""
+        own = resolve(self)
+        light = own._light(own._universe(redshift), dusty=True)
+        at = np.asarray(own.engine.line_wavelength)
+        index = np.rint(np.log(at) / LOG_STEP).astype(int) - own.engine.log_start
+        near = np.clip(index[:, None] + np.arange(-10, 11), 0, own.engine.cells - 1)
+        continuum = jnp.mean((light.old + light.young)[near], axis=1)
+        # both are f_nu: the ratio is a width in ln(wavelength)
+        return dict(zip(own.engine.line_names, light.lines / continuum * as_float(at), strict=True))
+
+    def _universe(self, redshift: ArrayLike | None) -> Array:
+        if redshift is not None:
+            return self.cosmology.age(as_float(redshift))
+        if self.history.needs_universe:
+            raise ParameterError(
+                f"the ages of this {type(self.history).__name__} depend on the age of the universe",
+                fix="give redshift=",
+            )
+        return as_float(0.0)
+
+    def _population(self, universe: Array) -> Population:
+        return Population(self.history, self.log_metallicity, self.log_ionization, universe)
+
+    def _light(self, universe: Array, *, dusty: bool) -> StellarLight:
+        cells = self.engine.cells
+        if self.attenuation is None or not dusty:
+            dark, dark_lines = jnp.zeros(cells), jnp.zeros(len(self.engine.line_names))
+            return self.engine.light(self._population(universe), Dimming(dark, dark, dark_lines))
+        at = as_float(np.concatenate([self.engine.wavelength, self.engine.line_wavelength]))
+        old, young = self.attenuation.log_transmission(at)
+        return self.engine.light(self._population(universe), Dimming(old[:cells], young[:cells], young[cells:]))
+
+    def _rest(self, redshift: Array) -> "_Rest":
+        light = self._light(self.cosmology.age(redshift), dusty=True)
+        placement = _placement(self.engine)
+        if self.gas is None:
+            return _Rest(light, placement, None)
+        lines = light.lines * self.gas.line_transmission(redshift)
+        dimmed = eqx.tree_at(lambda x: x.lines, light, lines)
+        return _Rest(dimmed, placement, self.gas.transmission(redshift))
+
+    def _scale(self, redshift: Array) -> Array:
+        """Solar masses formed, times the flux received over that at 10 Mpc."""
+        return jnp.exp(_LN10 * (self.log_mass + _LOG_DISTANCE)) * self.cosmology.dimming(redshift)
+
+
+class _Placement(NamedTuple):
+    """Where lines go on the cells: (line, 4) cells and shares of the light, over the width of a cell."""
+
+    cells: NDArray[np.integer]
+    shares: HostArray
+
+
+def _placement(engine: Engine) -> _Placement:
+    """Cubic Lagrange shares: the light of a line keeps its centre and its next two moments."""
+    at = np.log(np.asarray(engine.line_wavelength)) / LOG_STEP - engine.log_start
+    first = np.clip(np.floor(at).astype(int), 1, engine.cells - 3)
+    t = at - first
+    shares = [-t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2, -(t + 1) * t * (t - 2) / 2]
+    shares.append((t + 1) * t * (t - 1) / 6)
+    return _Placement(first[:, None] + np.arange(-1, 3), np.stack(shares, axis=1) / LOG_STEP)
+
+
+class _Rest(NamedTuple):
+    """A rest-frame spectrum on its way: light, where its lines go, and what the gas lets through of the first cells."""
+
+    light: StellarLight
+    placement: _Placement
+    transmission: Array | None
+
+    def whole(self) -> Array:
+        """(cell,) all light."""
+        return self._with_lines(self._through_gas(self.light.old + self.light.young))
+
+    def pieces(self) -> Array:
+        """(3, cell) old stars, young stars with nebular continuum, lines."""
+        old, young = self._through_gas(self.light.old), self._through_gas(self.light.young)
+        return jnp.stack([old, young, self._with_lines(jnp.zeros_like(old))])
+
+    def _through_gas(self, light: Array) -> Array:
+        if self.transmission is None:
+            return light
+        return light.at[: self.transmission.shape[0]].multiply(self.transmission)
+
+    def _with_lines(self, light: Array) -> Array:
+        shares = self.light.lines[:, None] * as_float(self.placement.shares)
+        return light.at[self.placement.cells].add(shares)

@@ -1,0 +1,139 @@
+"""The weight file of an emulator: arrays, the record of their training, and a hash of both."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scarlet_sed.errors import FileFormatError
+from scarlet_sed.parameters import as_float
+from scarlet_sed.sps.domain import Domain
+from scarlet_sed.sps.emulator.features import Features
+from scarlet_sed.sps.emulator.network import LineNetwork, Perceptron, SpectrumNetwork
+from scarlet_sed.sps.emulator.neural import NeuralEmulator
+from scarlet_sed.typing import HostArray
+
+FORMAT = "scarlet_sed emulator 1"
+_SPECTRA = ("delayed", "constant", "young")
+_FIX = "install the package again, or train with `scarlet-sed emulator train`"
+
+
+def write_weights(path: Path, arrays: Mapping[str, HostArray], header: Mapping[str, Any]) -> str:
+    """Write a weight file, to a temporary name first.
+
+    Args:
+        path: an .npz file.
+        arrays: by name.
+        header: JSON: engine fields (`log_start`, `cells`, lines), the domain, and the record of training.
+
+    Returns:
+        the SHA-256 of its content.
+    """
+    text = json.dumps(dict(header), sort_keys=True)
+    digest = content_hash(arrays, text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part.npz")
+    stored: dict[str, Any] = {
+        **arrays,
+        "header": np.array(text),
+        "sha256": np.array(digest),
+        "format": np.array(FORMAT),
+    }
+    np.savez_compressed(temporary, **stored)
+    temporary.replace(path)
+    return digest
+
+
+def content_hash(arrays: Mapping[str, HostArray], header: str) -> str:
+    """SHA-256 over names, types, shapes and bytes of the arrays, and the header."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a weight file, after its hash was checked."""
+    return dict(_stored(path)[1])
+
+
+def read_weights(path: Path) -> NeuralEmulator:
+    """The emulator of a weight file.
+
+    Raises:
+        FileFormatError: if the file is missing, truncated, of another format, or its content was altered.
+    """
+    arrays, header = _stored(path)
+    try:
+        spectra = {name: _spectrum(name, arrays) for name in _SPECTRA}
+        lines = LineNetwork(
+            _perceptron("lines", arrays), as_float(arrays["lines/spread"]), as_float(arrays["lines/mean"])
+        )
+        axes = ("old_ages", "young_ages", "metallicity", "log_ionization")
+        return NeuralEmulator(
+            **spectra,
+            lines=lines,
+            features=Features(*(as_float(arrays[f"features/{name}"]) for name in axes)),
+            domain=Domain(*(tuple(header["domain"][name]) for name in Domain._fields)),
+            log_start=int(header["log_start"]),
+            cells=int(header["cells"]),
+            line_wavelength=tuple(float(w) for w in header["line_wavelength"]),
+            line_names=tuple(str(n) for n in header["line_names"]),
+            name=str(arrays["sha256"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise FileFormatError(f"the weight file {str(path)!r} is incomplete ({error})", fix=_FIX) from error
+
+
+def _stored(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = str(arrays.pop("header"))
+        digest, kind = str(arrays.pop("sha256")), str(arrays.pop("format"))
+    except Exception as error:
+        raise FileFormatError(f"cannot read the weight file {str(path)!r} ({error})", fix=_FIX) from error
+    if kind != FORMAT:
+        raise FileFormatError(f"{str(path)!r} is {kind!r}, not {FORMAT!r}", fix=_FIX)
+    if content_hash(arrays, header) != digest:
+        raise FileFormatError(f"the weight file {str(path)!r} was altered: its hash does not match", fix=_FIX)
+    return {**arrays, "sha256": digest}, json.loads(header)
+
+
+def _perceptron(name: str, arrays: Mapping[str, Any]) -> Perceptron:
+    layers = sum(key.startswith(f"{name}/matrix") for key in arrays)
+    return Perceptron(
+        tuple(as_float(arrays[f"{name}/matrix{i}"]) for i in range(layers)),
+        tuple(as_float(arrays[f"{name}/bias{i}"]) for i in range(layers)),
+        as_float(arrays[f"{name}/centre"]),
+        as_float(arrays[f"{name}/scale"]),
+    )
+
+
+def _spectrum(name: str, arrays: Mapping[str, Any]) -> SpectrumNetwork:
+    basis = arrays[f"{name}/basis"].astype(np.float64) * arrays[f"{name}/basis_scale"][:, None]
+    return SpectrumNetwork(_perceptron(name, arrays), as_float(basis), as_float(arrays[f"{name}/mean"]))
+
+
+def perceptron_arrays(name: str, perceptron: Perceptron) -> dict[str, HostArray]:
+    """A perceptron as arrays of the file."""
+    found = {f"{name}/matrix{i}": np.asarray(m, np.float32) for i, m in enumerate(perceptron.matrices)}
+    found |= {f"{name}/bias{i}": np.asarray(b, np.float32) for i, b in enumerate(perceptron.biases)}
+    found[f"{name}/centre"] = np.asarray(perceptron.centre, np.float32)
+    found[f"{name}/scale"] = np.asarray(perceptron.scale, np.float32)
+    return found
+
+
+def basis_arrays(name: str, basis: HostArray, mean: HostArray) -> dict[str, HostArray]:
+    """Components of log flux as arrays of the file: 16-bit integers, each component in its own unit."""
+    scale = np.abs(basis).max(axis=1) / np.iinfo(np.int16).max
+    return {
+        f"{name}/basis": np.rint(basis / scale[:, None]).astype(np.int16),
+        f"{name}/basis_scale": scale.astype(np.float32),
+        f"{name}/mean": np.asarray(mean, np.float32),
+    }
