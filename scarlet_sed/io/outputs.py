@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,7 @@ from astropy.table import QTable
 from matplotlib.figure import Figure
 
 from scarlet_sed.errors import FileFormatError
-
-
-@contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes that name when the block ends well, else it is removed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix stays last, because writers choose a format by it
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+from scarlet_sed.files import atomic
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -75,11 +75,11 @@ def fine_weights(measures: Sequence[Measure]) -> tuple[int, HostArray]:
     first = min(int(np.floor(cell[0])) for cell in cells) - 1
     width = max(int(np.floor(cell[-1])) for cell in cells) - first + 3
     rows = np.zeros((len(measures), width))
-    for row, cell, measure in zip(rows, cells, measures, strict=True):
+    for band, (cell, measure) in enumerate(zip(cells, measures, strict=True)):
         left = np.floor(cell).astype(int)
         share = cell - left
-        row += np.bincount(left - first, measure.mass * (1 - share), minlength=width)
-        row += np.bincount(left - first + 1, measure.mass * share, minlength=width)
+        rows[band] += np.bincount(left - first, measure.mass * (1 - share), minlength=width)
+        rows[band] += np.bincount(left - first + 1, measure.mass * share, minlength=width)
     padded = np.pad(rows, ((0, 0), (1, 1)))
     return first, rows - _BLUR / 2 * (padded[:, :-2] - 2 * rows + padded[:, 2:])
 

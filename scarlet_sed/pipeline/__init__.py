@@ -2,5 +2,6 @@
 
 from scarlet_sed.pipeline.checking import run_check
 from scarlet_sed.pipeline.fitting import Outcome, run_demo, run_fit
+from scarlet_sed.pipeline.populations import build_grid, evaluate, train
 
-__all__ = ["Outcome", "run_check", "run_demo", "run_fit"]
+__all__ = ["Outcome", "build_grid", "evaluate", "run_check", "run_demo", "run_fit", "train"]

@@ -48,14 +48,15 @@ def check_within(leaf: Any, allowed: Range, owner: str, what: str) -> None:
         inside = np.all(ends[0] >= low - slack) and np.all(ends[1] <= high + slack)  # false for NaN: an open end
         if not inside:
             raise DomainError(
-                f"the prior of {what} reaches beyond {low:g} to {high:g}, where {owner} is valid",
+                f"the prior of {what} reaches beyond {low:g} to {high:g}, the domain of {owner}",
                 fix=f"bound it, for instance dist.Uniform({low:g}, {high:g}) or a TruncatedNormal",
             )
         leaf = leaf.value
     if isinstance(leaf, (jax.Array, np.ndarray, float, int)) and not isinstance(leaf, jax.core.Tracer):
         host = np.asarray(leaf)
         if not np.all((host >= low - slack) & (host <= high + slack)):
+            given = np.array2string(host, precision=4)
             raise DomainError(
-                f"{what} = {np.array2string(host, precision=4)} lies outside {low:g} to {high:g}, where {owner} is valid",
+                f"{what} = {given} lies outside {low:g} to {high:g}, the domain of {owner}",
                 fix=f"give a {what} from {low:g} to {high:g}",
             )

@@ -1,4 +1,4 @@
-"""What an engine is: it turns a history, a metallicity and an ionisation into the light that leaves the stars and gas."""
+"""What an engine is: it turns a history, a metallicity and an ionisation into the light of stars and gas."""
 
 import math
 from abc import abstractmethod

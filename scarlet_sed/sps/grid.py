@@ -28,6 +28,7 @@ import h5py
 import numpy as np
 
 from scarlet_sed.errors import FileFormatError
+from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.quadrature import LOG_STEP
 from scarlet_sed.sps.histories.base import YOUNG
@@ -207,10 +208,7 @@ def write_grid(path: str | Path, content: Mapping[str, Any], log_start: int, pro
         provenance: what the numbers are and where they come from.
     """
     check_content(content, str(path))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with h5py.File(temporary, "w") as file:
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in content.items():
             values = np.asarray(array)
             kind = values.astype("S") if values.dtype.kind in "US" else values.astype(_kept(name))
@@ -221,7 +219,6 @@ def write_grid(path: str | Path, content: Mapping[str, Any], log_start: int, pro
             {"format": "scarlet_sed grid", "schema": SCHEMA, "log_start": log_start, "log_step": LOG_STEP}
         )
         file.attrs["provenance"] = json.dumps(dict(provenance), indent=1, sort_keys=True)
-    temporary.replace(path)
 
 
 def _kept(name: str) -> type:

@@ -1,6 +1,7 @@
 """A multilayer perceptron onto the principal components of log flux."""
 
 import math
+from itertools import pairwise
 
 import equinox as eqx
 import jax
@@ -26,7 +27,7 @@ class Perceptron(eqx.Module):
     def initial(key: Array, sizes: tuple[int, ...], centre: Array, scale: Array) -> "Perceptron":
         """Random weights for layers of these sizes (inputs first, outputs last)."""
         keys = jax.random.split(key, len(sizes) - 1)
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         matrices = [jax.random.normal(k, pair) * math.sqrt(2.0 / pair[0]) for k, pair in zip(keys, pairs, strict=True)]
         matrices[-1] = matrices[-1] * 0.1
         return Perceptron(tuple(matrices), tuple(jnp.zeros(size) for size in sizes[1:]), centre, scale)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scarlet_sed.errors import FileFormatError
+from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.domain import Domain
 from scarlet_sed.sps.emulator.features import Features
@@ -34,16 +35,14 @@ def write_weights(path: Path, arrays: Mapping[str, HostArray], header: Mapping[s
     """
     text = json.dumps(dict(header), sort_keys=True)
     digest = content_hash(arrays, text)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part.npz")
     stored: dict[str, Any] = {
         **arrays,
         "header": np.array(text),
         "sha256": np.array(digest),
         "format": np.array(FORMAT),
     }
-    np.savez_compressed(temporary, **stored)
-    temporary.replace(path)
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, **stored)
     return digest
 
 

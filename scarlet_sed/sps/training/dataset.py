@@ -1,12 +1,12 @@
 """The rows that a network trains on: made once from the grid, kept in a folder, remade from the seed."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from scarlet_sed.files import atomic
 from scarlet_sed.sps.training.targets import PARTS, Exact
 from scarlet_sed.typing import HostArray
 
@@ -46,10 +46,8 @@ def make(
             return Dataset(*(stored[name] for name in Dataset._fields))
     maker = _lines if part == "lines" else _spectra
     data = maker(exact, part, rows, [seed, PARTS.index(part)], progress)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part.npz")
-    np.savez(temporary, **data._asdict())
-    temporary.replace(path)
+    with atomic(path) as temporary:
+        np.savez(temporary, **data._asdict())
     return data
 
 
@@ -105,8 +103,3 @@ def _lines(exact: Exact, part: str, rows: int, seed: list[int], progress: Callab
         np.diag(spread).astype(np.float32),
         np.maximum(np.sqrt(share), 0.03).astype(np.float32),
     )
-
-
-def fingerprint(exact: Exact, rows: int, seed: int) -> str:
-    """A line that says what the rows were made from."""
-    return json.dumps({"rows": rows, "seed": seed, "components": COMPONENTS, "cells": exact.cells})

@@ -23,13 +23,13 @@ from scarlet_sed.typing import HostArray
 Progress = Callable[[str], None]
 
 
-def recipes(steps: int, seed: int = 0) -> dict[str, Recipe]:
+def recipes(steps: int) -> dict[str, Recipe]:
     """The recipe of each part for a number of steps of the old stars' networks."""
     return {
-        "delayed": Recipe(steps=steps, seed=seed),
-        "constant": Recipe(steps=steps, seed=seed),
-        "young": Recipe(steps=steps, seed=seed),
-        "lines": Recipe(hidden=(128, 128, 128), steps=steps, seed=seed, batch=1024),
+        "delayed": Recipe(steps=steps),
+        "constant": Recipe(steps=steps),
+        "young": Recipe(steps=steps),
+        "lines": Recipe(hidden=(128, 128, 128), steps=steps, batch=1024),
     }
 
 
@@ -52,7 +52,7 @@ def train_emulator(
         out: the weight file.
         rows: populations per part.
         steps: of the optimiser.
-        seed: of all random numbers.
+        seed: of the rows; weights and batches have the recipe's own.
         seconds: the sitting ends then.
         progress: called with a line at times.
 
@@ -61,7 +61,7 @@ def train_emulator(
     """
     exact = Exact(ExactSynthesis(grid))
     start, done, records = time.monotonic(), {}, {}
-    for part, recipe in recipes(steps, seed).items():
+    for part, recipe in recipes(steps).items():
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return None
@@ -70,7 +70,7 @@ def train_emulator(
         network, record, finished = train(
             data,
             recipe,
-            folder / f"{part}-{rows}-{steps}-{seed}.checkpoint",
+            folder / f"{part}-{rows}-{seed}-{steps}.checkpoint",
             seconds=left,
             progress=lambda line, part=part: progress(f"{part} {line}"),
         )

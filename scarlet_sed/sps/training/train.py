@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from scarlet_sed.errors import FileFormatError
+from scarlet_sed.files import atomic
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.sps.training.dataset import Dataset
 from scarlet_sed.typing import Array
@@ -137,12 +138,9 @@ def _held(network: Perceptron, initial: Perceptron) -> Perceptron:
 
 
 def _save(state: State, record: list[dict[str, float]], recipe: Recipe, checkpoint: Path) -> None:
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    temporary = checkpoint.with_suffix(".part")
-    with temporary.open("wb") as file:
+    with atomic(checkpoint) as temporary, temporary.open("wb") as file:
         file.write(json.dumps({"recipe": asdict(recipe), "record": record}).encode() + b"\n")
         eqx.tree_serialise_leaves(file, state)
-    temporary.replace(checkpoint)
 
 
 def _resume(like: State, recipe: Recipe, checkpoint: Path) -> tuple[State, list[dict[str, float]]]:
