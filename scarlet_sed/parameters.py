@@ -91,7 +91,7 @@ def prior_median(prior: dist.Distribution) -> Array:
     """
     try:
         return as_float(prior.icdf(0.5))
-    except NotImplementedError:
+    except (NotImplementedError, ImportError):  # numpyro asks for TensorFlow Probability for that of Beta
         pass
     try:
         mean = as_float(prior.mean)

@@ -18,7 +18,7 @@ from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import EllipticityPrior
 from scarlet_sed.dust.attenuation_curves import Calzetti, CharlotFall, KriekConroy, Salim
-from scarlet_sed.dust.base import Curve
+from scarlet_sed.dust.base import Attenuation, Curve
 from scarlet_sed.dust.extinction_curves import CCM89, LMC, SMC
 from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.gaussian import Gaussian
@@ -32,7 +32,14 @@ from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
+from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.spectrum.templates import Templates
+from scarlet_sed.sps.engine import Engine
+from scarlet_sed.sps.histories.base import History
+from scarlet_sed.sps.histories.binned import Continuity, Dirichlet
+from scarlet_sed.sps.histories.constant import Burst, Constant
+from scarlet_sed.sps.histories.delayed_tau import DelayedTau
+from tests.sps import small_grid
 
 BANDS = ("acs_f606w", "F090W", "F115W", "F200W", "F444W")
 
@@ -45,11 +52,13 @@ class Case:
         make: makes the instance (in the floating type that is enabled).
         edges: values by path at which value and gradient must be finite.
         step: relative step of finite differences; small where only low derivatives are continuous.
+        redshifts: lowest, usual and highest at which a spectrum is tried.
     """
 
     make: Callable[[], Any]
     edges: tuple[Mapping[str, Any], ...] = ()
     step: float = 1e-4
+    redshifts: tuple[float, float, float] = (0.0, 1.3, 8.7)
 
 
 def radius() -> dist.Distribution:
@@ -130,6 +139,65 @@ CURVES: dict[str, Case] = {
 def wavelengths() -> jax.Array:
     """Rest-frame wavelengths in Angstrom in every part of a dust curve, none at a join."""
     return _float([510.0, 930.0, 1100.0, 1216.0, 1700.0, 2175.0, 2900.0, 3727.0, 5007.0, 6300.0, 1e4, 2.1e4, 5e4, 3e5])
+
+
+def dust() -> Attenuation:
+    return Attenuation(
+        Salim(dist.TruncatedNormal(-0.2, 0.3, low=-1.2, high=0.5), dist.Uniform(0.0, 3.0)),
+        dist.LogNormal(-1.0, 0.8),
+        dist.LogNormal(0.4, 0.3),
+    )
+
+
+def population(history: History, engine: Engine | None = None) -> StellarPopulation:
+    return StellarPopulation(
+        dist.Uniform(6.0, 12.0),
+        dist.Uniform(-1.3, 0.39),
+        dist.Uniform(-4.0, -0.5),
+        history=history,
+        attenuation=dust(),
+        engine=small_grid.exact() if engine is None else engine,
+    )
+
+
+HISTORIES: dict[str, Case] = {
+    "delayed tau": Case(lambda: DelayedTau(dist.Uniform(0.001, 13.0), dist.LogUniform(0.01, 100.0)), step=1e-6),
+    "delayed tau of the universe's age": Case(
+        lambda: DelayedTau(age_fraction=dist.Beta(1.3, 1.3), log_tau=dist.Uniform(-2.0, 2.0)), step=1e-6
+    ),
+    "dirichlet": Case(lambda: Dirichlet(Parameter([0.1, 0.2, 0.3, 0.2, 0.2], dist.Dirichlet(np.ones(5))))),
+    "continuity": Case(lambda: Continuity(Parameter(np.linspace(-0.3, 0.4, 5), dist.StudentT(2.0, 0.0, 0.3)))),
+    "constant": Case(lambda: Constant(dist.Uniform(0.02, 10.0), 0.004), step=1e-6),
+    "burst": Case(lambda: Burst(dist.Uniform(0.002, 10.0), 0.01), step=1e-6),
+}
+
+AWAY = (0.05, 1.3, 8.7)
+OLD_AND_YOUNG = ({"history.age": 0.002}, {"history.age": 13.0, "history.tau": 0.02}, {"attenuation.av": 0.0})
+
+SPECTRA |= {
+    "delayed tau": Case(
+        lambda: population(DelayedTau(dist.Uniform(0.001, 13.0), dist.LogUniform(0.01, 100.0))),
+        OLD_AND_YOUNG,
+        step=1e-6,
+        redshifts=AWAY,
+    ),
+    "delayed tau of the universe's age": Case(
+        lambda: population(DelayedTau(age_fraction=dist.Beta(1.3, 1.3), log_tau=dist.Uniform(-2.0, 2.0))),
+        step=1e-6,
+        redshifts=AWAY,
+    ),
+    "continuity": Case(
+        lambda: population(Continuity(Parameter(np.linspace(-0.3, 0.4, 5), dist.StudentT(2.0, 0.0, 0.3)))),
+        step=1e-6,
+        redshifts=AWAY,
+    ),
+    "constant": Case(
+        lambda: population(Constant(dist.Uniform(0.02, 10.0), 0.004)), ({"history.age": 0.02},), 1e-6, AWAY
+    ),
+    "basis": Case(
+        lambda: population(DelayedTau(dist.Uniform(0.001, 13.0), 0.5), small_grid.basis()), step=1e-6, redshifts=AWAY
+    ),
+}
 
 
 def grid(size: int = 20, pixel_scale: float = 0.04, centre: tuple[float, float] = (0.3, -0.2)) -> PixelGrid:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from scarlet_sed.errors import DataError, ParameterError
+from scarlet_sed.constraints import lowest
+from scarlet_sed.errors import DataError, ParameterError, ScarletSEDError
 from scarlet_sed.infer.families import (
     Family,
     FamilyValues,
@@ -21,7 +22,7 @@ from scarlet_sed.infer.families import (
 from scarlet_sed.infer.program import ComponentGroup, InstrumentParameters, ObservationProgram, Program
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.operator import Operator, build_operator
-from scarlet_sed.parameters import as_float, replace_slots, slots
+from scarlet_sed.parameters import Parameter, Tied, as_float, replace_slots, slots
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.shared import is_shared
 
@@ -55,6 +56,7 @@ def build(scene: Scene, observations: Sequence[Observation]) -> Built:
     if len(tree) != len(scene.sources) + len(observations):
         raise ParameterError("a source and an observation share a name", fix="rename one of them")
     leaves = {slot.path: slot.leaf for slot in slots(tree)}
+    _check_spectra(scene, observations)
     families, values, places = build_families(leaves)
     frame = scene.frame
     program = Program(
@@ -66,6 +68,21 @@ def build(scene: Scene, observations: Sequence[Observation]) -> Built:
         as_float(frame.psf_sigma),
     )
     return Built(program, values, places)
+
+
+def _check_spectra(scene: Scene, observations: Sequence[Observation]) -> None:
+    """Let every spectrum refuse filters or redshifts that it cannot serve, before they are traced."""
+    for name, part, component in scene.components():
+        leaf = scene.sources[name].redshift
+        least = lowest(leaf.prior) if isinstance(leaf, Parameter) else leaf
+        if isinstance(least, Tied) or not np.all(np.isfinite(least)):
+            continue
+        for observation in observations:
+            try:
+                component.spectrum.check(observation.filters, as_float(least))
+            except ScarletSEDError as error:
+                where = f"{name}.{part}" if part else name
+                raise type(error)(f"{where}: {error.problem}", fix=error.fix) from error
 
 
 def _template(module: Any, prefix: str, leaves: Mapping[str, Any], places: Mapping[str, Place]) -> Any:

@@ -1,7 +1,8 @@
 """Trees of modules as JSON and arrays, and back.
 
 A JSON scalar is itself. Everything else is an object with one telling key: `class`, `prior`, `constraint`, `dict`,
-`list`, `tuple`, `array` or `float`.
+`list`, `tuple`, `array`, `float`, `shared` (a number: constants that several places hold together are written once) or
+`emulator` (the hash of the weights that ship with the package, which are not written).
 """
 
 import importlib
@@ -20,6 +21,9 @@ from numpyro.distributions import constraints
 
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.io import encoding_priors as priors
+from scarlet_sed.shared import Shared
+from scarlet_sed.sps.emulator.neural import NeuralEmulator
+from scarlet_sed.sps.emulator.shipped import shipped_emulator
 
 _PACKAGE = "scarlet_sed"
 _NAME = re.compile(rf"({_PACKAGE}(?:\.[a-z_][a-z0-9_]*)*):(\w+)")
@@ -34,6 +38,8 @@ class Classes:
 
     def __init__(self, extra: Iterable[type] = ()) -> None:
         self.extra = {class_name(cls): cls for cls in extra}
+        self.written: dict[int, int] = {}
+        self.read: dict[int, Any] = {}
 
     def allows(self, cls: type) -> bool:
         return class_name(cls) in self.extra or bool(_NAME.fullmatch(class_name(cls)))
@@ -87,9 +93,17 @@ def encode(node: Any, arrays: dict[str, np.ndarray], classes: Classes, path: str
         return _encode_array(node, arrays, path)
     if isinstance(node, float):
         return node if math.isfinite(node) else {"float": repr(node)}
+    if isinstance(node, NeuralEmulator) and node.name == shipped_emulator().name:
+        return {"emulator": node.name}
+    if isinstance(node, Shared) and id(node) in classes.written:
+        return {"shared": classes.written[id(node)]}
     if isinstance(node, eqx.Module) and classes.allows(type(node)):
         present = [f.name for f in fields(node) if hasattr(node, f.name)]
-        return {"class": class_name(type(node)), "fields": {n: below(getattr(node, n), n) for n in present}}
+        module = {"class": class_name(type(node)), "fields": {n: below(getattr(node, n), n) for n in present}}
+        if not isinstance(node, Shared):
+            return module
+        classes.written[id(node)] = len(classes.written)
+        return {"shared": classes.written[id(node)], **module}
     if isinstance(node, dist.Distribution):
         known = priors.distribution_name(node)
         if known is None and classes.allows(type(node)):
@@ -145,6 +159,13 @@ def decode(node: Any, arrays: Mapping[str, np.ndarray], classes: Classes, where:
         return node
     try:
         match node:
+            case {"emulator": digest}:
+                return _shipped(digest, where)
+            case {"shared": number, "class": name, "fields": values}:
+                classes.read[number] = _module(classes.find(name, Shared, where), values, below, where)
+                return classes.read[number]
+            case {"shared": number}:
+                return classes.read[number]
             case {"class": name, "fields": values}:
                 return _module(classes.find(name, eqx.Module, where), values, below, where)
             case {"prior": name, "arguments": values}:
@@ -184,6 +205,16 @@ def _module(cls: type, values: Mapping[str, Any], below: Any, where: str) -> Any
     for name, value in values.items():
         object.__setattr__(module, name, below(value))
     return module
+
+
+def _shipped(digest: str, where: str) -> NeuralEmulator:
+    emulator = shipped_emulator()
+    if emulator.name != digest:
+        raise FileFormatError(
+            f"{where} was made with other weights of the emulator ({str(digest)[:12]}...) than those that ship here",
+            fix="read it with the version of the package that wrote it",
+        )
+    return emulator
 
 
 def _array(array: np.ndarray, kind: str, where: str) -> Any:

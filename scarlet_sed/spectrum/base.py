@@ -37,6 +37,14 @@ class Spectrum(eqx.Module):
     def fluxes(self, filters: Filters, redshift: Array) -> Array:
         """(band,) flux in nJy through each filter, at the redshift of the source."""
 
+    def check(self, filters: Filters, redshift: Array) -> None:
+        """Raise a typed error where the spectrum cannot serve these filters; called once, on concrete numbers.
+
+        Args:
+            filters: of one observation.
+            redshift: the lowest that the source may have.
+        """
+
     def light(self, filters: Filters, redshift: Array) -> BandLight:
         """The same in pieces: by default one piece and one node a band, at the pivot wavelength."""
         flux = self.fluxes(filters, redshift)

@@ -132,10 +132,11 @@ class StellarPopulation(Spectrum, Parameterized):
         return BandLight((self._scale(redshift) * flux)[..., None], at[..., None])
 
     def check(self, filters: Filters, redshift: Array) -> None:
-        """Raise where the engine's spectra do not cover the filters at a concrete redshift."""
+        """Raise where a concrete redshift gives no distance, or the engine's spectra do not cover the filters there."""
         filters.require_curves("a StellarPopulation")
         if any(isinstance(x, jax.core.Tracer) for x in (redshift, filters.fine_weight)):
             return
+        self.cosmology.dimming(redshift)
         reddest = float(self.engine.wavelength[-1]) * (1 + float(redshift))
         beyond = np.flatnonzero(filters.limits[:, 1] > reddest)
         if beyond.size:
@@ -146,9 +147,10 @@ class StellarPopulation(Spectrum, Parameterized):
             )
 
     def spectrum(self, redshift: ArrayLike) -> tuple[HostArray, Array]:
-        """(cell,) observed wavelength in Angstrom, and (cell,) f_nu in nJy with each line spread over its cell."""
+        """(cell,) observed wavelength in Angstrom, and (cell,) f_nu in nJy with each line spread over two cells."""
         own, z = resolve(self), as_float(redshift)
-        return self.engine.wavelength * (1 + float(z)), own._scale(z) * own._rest(z).whole()
+        rest = own._rest(z)._replace(placement=_placement(self.engine, cubic=False))
+        return self.engine.wavelength * (1 + float(z)), own._scale(z) * rest.whole()
 
     def surviving_mass(self, redshift: ArrayLike | None = None) -> Array:
         """log10 of the mass that remains, in solar masses; what counts is the grid's (BC03 here: living stars only).
@@ -234,20 +236,27 @@ class StellarPopulation(Spectrum, Parameterized):
 
 
 class _Placement(NamedTuple):
-    """Where lines go on the cells: (line, 4) cells and shares of the light, over the width of a cell."""
+    """Where lines go on the cells: (line, k) cells and shares of the light, over the width of a cell."""
 
     cells: NDArray[np.integer]
     shares: HostArray
 
 
-def _placement(engine: Engine) -> _Placement:
-    """Cubic Lagrange shares: the light of a line keeps its centre and its next two moments."""
+def _placement(engine: Engine, *, cubic: bool = True) -> _Placement:
+    """Shares of a line's light on the cells beside it.
+
+    Cubic Lagrange shares keep its centre and its next two moments, as band averages want; linear ones are positive.
+    """
     at = np.log(np.asarray(engine.line_wavelength)) / LOG_STEP - engine.log_start
     first = np.clip(np.floor(at).astype(int), 1, engine.cells - 3)
     t = at - first
-    shares = [-t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2, -(t + 1) * t * (t - 2) / 2]
-    shares.append((t + 1) * t * (t - 1) / 6)
-    return _Placement(first[:, None] + np.arange(-1, 3), np.stack(shares, axis=1) / LOG_STEP)
+    if cubic:
+        offsets = np.arange(-1, 3)
+        shares = [-t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2, -(t + 1) * t * (t - 2) / 2]
+        shares.append((t + 1) * t * (t - 1) / 6)
+    else:
+        offsets, shares = np.arange(2), [1 - t, t]
+    return _Placement(first[:, None] + offsets, np.stack(shares, axis=1) / LOG_STEP)
 
 
 class _Rest(NamedTuple):

@@ -116,7 +116,7 @@ class BasisSynthesis(Engine):
                 np.savez(temporary, **stored)  # type: ignore[arg-type]
             return made
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 found = {n: LowRank(*(as_float(file[f"{n}.{field}"]) for field in _FIELDS)) for n in COMPONENTS}
         except Exception as error:
             problem = f"cannot read the basis {str(path)!r} ({error})"

@@ -74,7 +74,7 @@ class NeuralEmulator(Engine):
         if isinstance(history, DelayedTau):
             masses = history.masses(self.features.old_ages, universe)
             onset = jnp.maximum(history.onset(universe), YOUNG)
-            features, fraction = self.features.old(masses, onset, history.tau, metals)
+            features, fraction = self.features.old(masses, onset, history.timescale(), metals)
             log_flux, living = self.delayed.log_flux(features)
             return log_flux[None], fraction[None], living[None]
 
@@ -93,9 +93,10 @@ class NeuralEmulator(Engine):
         self.domain.check(population, "NeuralEmulator")
         history = population.history
         if isinstance(history, DelayedTau):
-            check_within(history.tau, TAU, "NeuralEmulator", "tau")
-            if history.age is not None:
-                check_within(history.age, self.domain.age, "NeuralEmulator", "age")
+            known = (("age", self.domain.age), ("tau", TAU), ("log_tau", (-2.0, 2.0)), ("age_fraction", (0.0, 1.0)))
+            for name, allowed in known:
+                if getattr(history, name) is not None:
+                    check_within(getattr(history, name), allowed, "NeuralEmulator", name)
         elif isinstance(history, Constant):
             check_within(history.age, self.domain.age, "NeuralEmulator", "age")
         elif isinstance(history, Burst):

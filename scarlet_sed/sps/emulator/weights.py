@@ -91,7 +91,7 @@ def read_weights(path: Path) -> NeuralEmulator:
 
 def _stored(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = str(arrays.pop("header"))
         digest, kind = str(arrays.pop("sha256")), str(arrays.pop("format"))

@@ -16,22 +16,27 @@ class DelayedTau(History):
 
     Args:
         age: Gyr since onset; give this or `age_fraction`.
-        tau: Gyr, the time of the peak after onset.
+        tau: Gyr, the time of the peak after onset; give this or `log_tau`.
         age_fraction: the time since onset as a fraction of the age of the universe at the galaxy's redshift, so that
             no draw from a prior on it is older than the universe.
+        log_tau: log10 of tau in Gyr. A fit finds the maximum of the density in the parameters as they are written, and
+            a prior that is wide in the logarithm has that maximum where one expects it in `log_tau` only.
 
     Raises:
-        ParameterError: unless exactly one of `age` and `age_fraction` is given.
+        ParameterError: unless exactly one of `age` and `age_fraction`, and one of `tau` and `log_tau` is given.
         DomainError: for ages or times that are not positive, or a fraction above one.
     """
 
     age: Array = parameter(unit="Gyr", doc="time since the onset of star formation", shape=(), default=None)
-    tau: Array = parameter(unit="Gyr", doc="time from onset to peak of star formation", shape=(), default=1.0)
+    tau: Array = parameter(unit="Gyr", doc="time from onset to peak of star formation", shape=(), default=None)
     age_fraction: Array = parameter(doc="time since onset over the age of the universe", shape=(), default=None)
+    log_tau: Array = parameter(doc="log10 of the time from onset to peak in Gyr", shape=(), default=None)
 
     def __check_init__(self) -> None:
         if (self.age is None) == (self.age_fraction is None):
             raise ParameterError("DelayedTau takes its onset once", fix="give either age= (Gyr) or age_fraction=")
+        if (self.tau is None) == (self.log_tau is None):
+            raise ParameterError("DelayedTau takes its decline once", fix="give either tau= (Gyr) or log_tau=")
         check_positive(self.age, "DelayedTau", "age")
         check_positive(self.tau, "DelayedTau", "tau")
         check_positive(self.age_fraction, "DelayedTau", "age_fraction")
@@ -44,16 +49,20 @@ class DelayedTau(History):
         """Gyr since the onset."""
         return self.age if self.age_fraction is None else self.age_fraction * universe
 
+    def timescale(self) -> Array:
+        """Gyr from onset to peak."""
+        return self.tau if self.log_tau is None else 10.0**self.log_tau
+
     def masses(self, edges: Array, universe: Array) -> Masses:
         """Integrals in closed form, written so that no two nearly equal numbers are subtracted."""
-        onset = self.onset(universe)
+        onset, tau = self.onset(universe), self.timescale()
         young, old = edges[:-1], edges[1:]
         # time since onset at the interval's old end, and how far the interval reaches from there
         since = jnp.maximum(onset - old, 0.0)
         width = jnp.maximum(jnp.minimum(old, onset) - young, 0.0)
-        first, second, third = (_decay_moment(width / self.tau, k) for k in range(3))
+        first, second, third = (_decay_moment(width / tau, k) for k in range(3))
         # normalised by the whole, onset^2 _decay_moment(onset / tau, 1)
-        scale = jnp.exp(-since / self.tau) / (jnp.square(onset) * _decay_moment(onset / self.tau, 1))
+        scale = jnp.exp(-since / tau) / (jnp.square(onset) * _decay_moment(onset / tau, 1))
         total = scale * width * (since * first + width * second)
         # age - young edge = width - v, v the time after the interval's old end
         older = scale * width * width * (since * (first - second) + width * (second - third)) / (old - young)
@@ -62,13 +71,13 @@ class DelayedTau(History):
 
 def _decay_moment(x: Array, power: int) -> Array:
     """int_0^1 s^power exp(-x s) ds for power 0, 1 or 2, by its series where the closed form would cancel."""
-    small = x < 1.0
+    small = x < _SWITCH
     near = jnp.where(small, x, 0.0)
     return jnp.where(small, _series(near, power), _closed(jnp.where(small, 1.0, x), power))
 
 
-_TERMS = 12
-"""Of the series below x = 1: the first left out is below 1e-9."""
+_SWITCH, _TERMS = 0.5, 13
+"""The series is used below 0.5, where the first term left out is below 1e-14."""
 
 
 def _series(x: Array, power: int) -> Array:
