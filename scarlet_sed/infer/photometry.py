@@ -1,6 +1,6 @@
 """Fits of fluxes without images: the same spectra, priors and likelihood, for a whole catalogue at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,16 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from scarlet_sed.constraints import bijection
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from scarlet_sed.infer.levenberg import minimize
-from scarlet_sed.parameters import Parameter, as_float, free_parameters, replace_slots, resolve
+from scarlet_sed.infer.starting_points import BOUND, CHUNK, Coordinates, starting_points
+from scarlet_sed.parameters import as_float, replace_slots
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.typing import Array, HostArray
-
-_BOUND = 9.0
-_CHUNK = 64
 
 
 class PhotometryFit(NamedTuple):
@@ -50,46 +47,6 @@ class PhotometryFit(NamedTuple):
         """The spectrum with the best values of one galaxy."""
         own = {path: as_float(v[galaxy]) for path, v in self.values.items() if path != "redshift"}
         return replace_slots(spectrum, own)
-
-
-class _Coordinates(NamedTuple):
-    """How a vector of unconstrained numbers becomes a spectrum and a redshift."""
-
-    spectrum: Spectrum
-    priors: dict[str, dist.Distribution]
-    shapes: dict[str, tuple[int, ...]]
-    sizes: dict[str, int]
-
-    @staticmethod
-    def of(spectrum: Spectrum, redshift: dist.Distribution | None) -> "_Coordinates":
-        free: Mapping[str, Parameter] = free_parameters(spectrum)
-        priors = {path: parameter.prior for path, parameter in free.items()}
-        shapes = {path: parameter.value.shape for path, parameter in free.items()}
-        if redshift is not None:
-            priors["redshift"], shapes["redshift"] = redshift, ()
-        sizes = {p: int(np.prod(bijection(prior, shapes[p]).inverse_shape(shapes[p]))) for p, prior in priors.items()}
-        return _Coordinates(spectrum, priors, shapes, sizes)
-
-    def values(self, u: Array) -> dict[str, Array]:
-        found, start = {}, 0
-        for path, prior in self.priors.items():
-            transform = bijection(prior, self.shapes[path])
-            part = u[start : start + self.sizes[path]]
-            found[path] = transform(part.reshape(transform.inverse_shape(self.shapes[path])))
-            start += self.sizes[path]
-        return found
-
-    def unconstrained(self, values: Mapping[str, Array]) -> Array:
-        parts = [bijection(p, self.shapes[path]).inv(values[path]).reshape(-1) for path, p in self.priors.items()]
-        return jnp.clip(jnp.concatenate(parts), -0.9 * _BOUND, 0.9 * _BOUND)
-
-    def fluxes(self, values: Mapping[str, Array], redshift: Array, filters: Filters) -> Array:
-        spectrum = resolve(replace_slots(self.spectrum, {p: v for p, v in values.items() if p != "redshift"}))
-        return spectrum.fluxes(filters, values.get("redshift", redshift))
-
-    def penalty(self, u: Array) -> Array:
-        values = self.values(u)
-        return -sum((jnp.sum(prior.log_prob(values[path])) for path, prior in self.priors.items()), jnp.zeros(()))
 
 
 def fit_photometry(
@@ -134,12 +91,12 @@ def fit_photometry(
     flux, error = _checked(fluxes, errors, len(filters), floor)
     prior = redshift if isinstance(redshift, dist.Distribution) else None
     known = np.zeros(len(flux)) if prior is not None else np.broadcast_to(np.asarray(redshift, float), (len(flux),))
-    coordinates = _Coordinates.of(spectrum, prior)
+    coordinates = Coordinates.of(spectrum, prior)
     if not coordinates.priors:
         raise ParameterError("nothing is free in this spectrum", fix="give parameters priors")
     spectrum(filters, _lowest_redshift(prior, known))  # filters and domain, once, on concrete numbers
     key = jax.random.key(seed)
-    begin = _starts(coordinates, filters, flux, error, known, key, library, starts, progress)
+    begin = starting_points(coordinates, filters, flux, error, known, key, library, starts, progress)
     fitted = _fitted(coordinates, filters, flux, error, known, begin, steps, progress)
     return _result(coordinates, filters, flux, error, known, fitted, prior is not None)
 
@@ -173,96 +130,6 @@ def _checked(fluxes: Any, errors: Any, bands: int, floor: float) -> tuple[HostAr
     return np.where(used, flux, 0.0), np.where(used, total, np.inf)
 
 
-def _starts(
-    coordinates: _Coordinates,
-    filters: Filters,
-    flux: HostArray,
-    error: HostArray,
-    known: HostArray,
-    key: Array,
-    library: int,
-    starts: int,
-    progress: Callable[[str], None],
-) -> HostArray:
-    """(galaxy, start, n) unconstrained starting points."""
-    free_redshift = "redshift" in coordinates.priors
-    groups = [np.arange(len(flux))] if free_redshift else [np.flatnonzero(known == z) for z in np.unique(known)]
-    count = library if free_redshift else max(starts * 8, library // max(len(groups), 10))
-    found: HostArray = np.empty((len(flux), starts, sum(coordinates.sizes.values())))
-    draw = _library(coordinates, filters)
-    for index, rows in enumerate(groups):
-        points, models = draw(jax.random.fold_in(key, index), count, float(known[rows[0]]))
-        redshift = np.asarray(jax.vmap(lambda u: coordinates.values(u)["redshift"])(points)) if free_redshift else None
-        for row in rows:
-            chosen, factor = _best(models, flux[row], error[row], redshift, starts)
-            found[row] = _rescaled(coordinates, np.asarray(points)[chosen], factor)
-        if index % 20 == 0:
-            progress(f"starts: {index + 1} of {len(groups)} redshifts")
-    return found
-
-
-def _library(coordinates: _Coordinates, filters: Filters) -> Callable[[Array, int, float], tuple[Array, HostArray]]:
-    @eqx.filter_jit
-    def chunk(spectrum: Spectrum, keys: Array, redshift: Array) -> tuple[Array, Array]:
-        own = coordinates._replace(spectrum=spectrum)
-
-        def one(key: Array) -> tuple[Array, Array]:
-            parts = jax.random.split(key, len(own.priors))
-            values = {
-                path: prior.sample(k, own.shapes[path][: len(own.shapes[path]) - len(prior.event_shape)])
-                for k, (path, prior) in zip(parts, own.priors.items(), strict=True)
-            }
-            u = own.unconstrained(values)
-            return u, own.fluxes(own.values(u), redshift, filters)
-
-        return jax.vmap(one)(keys)
-
-    def draw(key: Array, count: int, redshift: float) -> tuple[Array, HostArray]:
-        keys = jax.random.split(key, -(-count // _CHUNK) * _CHUNK)
-        made = [
-            chunk(coordinates.spectrum, keys[i : i + _CHUNK], as_float(redshift)) for i in range(0, len(keys), _CHUNK)
-        ]
-        return jnp.concatenate([u for u, _ in made]), np.concatenate([np.asarray(f, np.float64) for _, f in made])
-
-    return draw
-
-
-def _best(
-    models: HostArray, flux: HostArray, error: HostArray, redshift: HostArray | None, starts: int
-) -> tuple[np.ndarray, HostArray]:
-    """Indices of the starts, and the factor on each one's amplitude."""
-    weight = 1.0 / np.square(error)
-    norm = np.square(models) @ weight
-    factor = np.maximum((models @ (weight * flux)) / np.maximum(norm, 1e-300), 1e-6)
-    chi2 = np.square(flux - factor[:, None] * models) @ weight
-    chi2 = np.where(np.isfinite(chi2), chi2, np.inf)
-    if redshift is None:
-        chosen = np.argsort(chi2)[:starts]
-    else:
-        order = np.argsort(redshift)
-        chosen = np.array([part[np.argmin(chi2[part])] for part in np.array_split(order, starts)])
-    return chosen, factor[chosen]
-
-
-def _rescaled(coordinates: _Coordinates, points: HostArray, factor: HostArray) -> HostArray:
-    """The points with their amplitude multiplied where the spectrum has a free one."""
-    path = next((p for p in coordinates.priors if p.split(".")[-1] in ("log_mass", "flux")), None)
-    if path is None:
-        return points
-
-    def moved(u: Array, by: Array) -> Array:
-        values = coordinates.values(u)
-        new = values[path] + jnp.log10(by) if path.endswith("log_mass") else values[path] * by
-        support = coordinates.priors[path].support
-        low, high = (
-            jnp.asarray(getattr(support, n, d)) for n, d in (("lower_bound", -jnp.inf), ("upper_bound", jnp.inf))
-        )
-        margin = jnp.where(jnp.isfinite(high - low), 0.01 * (high - low), 0.0)
-        return coordinates.unconstrained({**values, path: jnp.clip(new, low + margin, high - margin)})
-
-    return np.asarray(jax.vmap(moved)(as_float(points), as_float(factor)))
-
-
 class _Fitted(NamedTuple):
     """Per galaxy and start: where it ended."""
 
@@ -272,7 +139,7 @@ class _Fitted(NamedTuple):
 
 
 def _fitted(
-    coordinates: _Coordinates,
+    coordinates: Coordinates,
     filters: Filters,
     flux: HostArray,
     error: HostArray,
@@ -291,27 +158,27 @@ def _fitted(
             def residuals(u: Array) -> Array:
                 return (own.fluxes(own.values(u), z, filters) - data) / sigma
 
-            found = minimize(residuals, own.penalty, start, steps, _BOUND)
+            found = minimize(residuals, own.penalty, start, steps, BOUND)
             return found.position, found.value, found.hessian
 
         return jax.vmap(one)(start, data, sigma, redshift)
 
     rows = np.repeat(np.arange(galaxies), starts)
-    padded = np.resize(np.arange(rows.size), -(-rows.size // _CHUNK) * _CHUNK)
+    padded = np.resize(np.arange(rows.size), -(-rows.size // CHUNK) * CHUNK)
     flat = begin.reshape(-1, size)
     made = []
-    for i in range(0, padded.size, _CHUNK):
-        at = padded[i : i + _CHUNK]
+    for i in range(0, padded.size, CHUNK):
+        at = padded[i : i + CHUNK]
         inputs = (flat[at], flux[rows[at]], error[rows[at]], known[rows[at]])
         made.append([np.asarray(a) for a in chunk(coordinates.spectrum, *(as_float(a) for a in inputs))])
-        progress(f"fits: {min(i + _CHUNK, rows.size)} of {rows.size}")
+        progress(f"fits: {min(i + CHUNK, rows.size)} of {rows.size}")
     position, value, hessian = (np.concatenate(parts)[: rows.size] for parts in zip(*made, strict=True))
     shape = (galaxies, starts)
     return _Fitted(position.reshape(*shape, size), value.reshape(shape), hessian.reshape(*shape, size, size))
 
 
 def _result(
-    coordinates: _Coordinates,
+    coordinates: Coordinates,
     filters: Filters,
     flux: HostArray,
     error: HostArray,
@@ -337,9 +204,9 @@ def _result(
         return jax.vmap(one)(u, cov, z)
 
     parts = []
-    for i in range(0, len(best), _CHUNK):
-        rows = each[i : i + _CHUNK]
-        at = np.resize(rows, _CHUNK)
+    for i in range(0, len(best), CHUNK):
+        rows = each[i : i + CHUNK]
+        at = np.resize(rows, CHUNK)
         made = describe(coordinates.spectrum, as_float(position[at]), as_float(covariance[at]), as_float(known[at]))
         parts.append(jax.tree.map(np.asarray, made))
     values, spread, model = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(best)], *parts)

@@ -9,6 +9,7 @@ from astropy.table import QTable
 
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.flags import find_flags
+from scarlet_sed.io.populations import population_columns
 from scarlet_sed.io.propagation import Correlations, Part, all_errors, parts_of
 from scarlet_sed.io.shapes import Shape
 from scarlet_sed.parameters import resolve
@@ -52,6 +53,7 @@ def build_catalog(
     columns["flags"] = np.array([int(flag) for flag in flags])
     columns["status"] = np.array([flag.describe() for flag in flags])
     columns["redshift"] = np.array([float(plain.sources[name].redshift) for name in scene.sources])
+    columns |= population_columns(plain, errors)
     table = QTable(columns)
     # keywords of at most 8 and texts of at most 68 characters fit into FITS headers
     table.meta["magsys"] = "AB"

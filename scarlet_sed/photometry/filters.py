@@ -242,6 +242,41 @@ class Filters(eqx.Module):
         start = to_device(np.zeros(()), np.int32)
         return Filters(checked, False, as_float(pivot), as_float(pivot[:, None]), one, start, one)
 
+    @staticmethod
+    def joined(sets: "Sequence[Filters]") -> "Filters":
+        """The bands of several sets as one, in their order; a band that comes again is left out.
+
+        Raises:
+            FilterError: if curves are known in some sets only.
+        """
+        if len({one.curves for one in sets}) != 1:
+            raise FilterError("filters with and without curves", fix="give all bands names of real filters")
+        if len(sets) == 1:
+            return sets[0]
+        names = [name for one in sets for name in one.names]
+        keep = [i for i, n in enumerate(names) if canonical_name(n) not in map(canonical_name, names[:i])]
+        starts = np.array([int(one.fine_start) for one in sets])
+        ends = starts + [one.fine_weight.shape[1] for one in sets]
+        first, last = int(starts.min()), int(ends.max())
+        fine = [
+            np.pad(np.asarray(one.fine_weight), ((0, 0), (start - first, last - end)))
+            for one, start, end in zip(sets, starts, ends, strict=True)
+        ]
+        stacked = [
+            np.concatenate([np.asarray(getattr(one, name)) for one in sets])[keep]
+            for name in ("pivot", "wavelength", "weight")
+        ]
+        pivot, wavelength, weight = (as_float(array) for array in stacked)
+        return Filters(
+            names=tuple(names[i] for i in keep),
+            curves=sets[0].curves,
+            pivot=pivot,
+            wavelength=wavelength,
+            weight=weight,
+            fine_start=to_device(np.asarray(first), np.int32),
+            fine_weight=as_float(np.concatenate(fine)[keep]),
+        )
+
     def __len__(self) -> int:
         return len(self.names)
 

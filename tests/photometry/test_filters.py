@@ -132,3 +132,16 @@ def test_sets_are_pytrees_and_select() -> None:
     assert jax.jit(lambda b: b.pivot)(bands).shape == (3,)
     generic = Filters.generic(["g", "r"], [4800.0, 6200.0])
     assert not generic.curves and generic.pivot.tolist() == [4800.0, 6200.0]
+
+
+def test_joined_sets_keep_bands_once_and_their_weights() -> None:
+    first, second = Filters.load(["F115W", "F444W"]), Filters.load(["acs_wfc_f606w", "jwst_f115w", "F200W"])
+    both = Filters.joined([first, second])
+    assert both.names == ("F115W", "F444W", "acs_wfc_f606w", "F200W")
+    alone = Filters.load(both.names)
+    np.testing.assert_allclose(both.pivot, alone.pivot, rtol=1e-6)
+    np.testing.assert_allclose(both.limits, alone.limits, rtol=2e-3)
+    assert int(both.fine_start) == int(alone.fine_start)
+    np.testing.assert_allclose(both.fine_weight, alone.fine_weight, atol=1e-9)
+    with pytest.raises(FilterError, match="curves"):
+        Filters.joined([first, Filters.generic(["x"])])

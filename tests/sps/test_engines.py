@@ -134,7 +134,7 @@ def test_relative_low_rank_fits_faint_parts_as_well_as_bright_ones(rng: np.rando
     off = np.abs(coefficients.astype(float) @ basis / truth - 1)
     u, s, v = np.linalg.svd(truth, full_matrices=False)
     plain = np.abs((u[:, :6] * s[:6]) @ v[:6] / truth - 1)
-    assert np.max(off[:, :20]) < 0.15 and error < 0.03
+    assert np.max(off[:, :20]) < 0.15 and error < 0.05
     assert np.max(plain[:, :20]) > 10 * np.max(off[:, :20])
 
 

@@ -1,0 +1,152 @@
+"""Starting points for fits of fluxes: draws from the priors, compared with the data."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpy.typing import NDArray
+
+from scarlet_sed.constraints import bijection
+from scarlet_sed.parameters import Parameter, as_float, free_parameters, replace_slots, resolve
+from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.typing import Array, HostArray
+
+BOUND = 9.0
+"""Unconstrained numbers stay within plus and minus this."""
+CHUNK = 64
+"""Spectra evaluated at once: larger batches leave the processor's cache."""
+
+
+class Coordinates(NamedTuple):
+    """How a vector of unconstrained numbers becomes a spectrum and a redshift."""
+
+    spectrum: Spectrum
+    priors: dict[str, dist.Distribution]
+    shapes: dict[str, tuple[int, ...]]
+    sizes: dict[str, int]
+
+    @staticmethod
+    def of(spectrum: Spectrum, redshift: dist.Distribution | None) -> "Coordinates":
+        free: Mapping[str, Parameter] = free_parameters(spectrum)
+        priors = {path: parameter.prior for path, parameter in free.items()}
+        shapes = {path: parameter.value.shape for path, parameter in free.items()}
+        if redshift is not None:
+            priors["redshift"], shapes["redshift"] = redshift, ()
+        sizes = {p: int(np.prod(bijection(prior, shapes[p]).inverse_shape(shapes[p]))) for p, prior in priors.items()}
+        return Coordinates(spectrum, priors, shapes, sizes)
+
+    def values(self, u: Array) -> dict[str, Array]:
+        found, start = {}, 0
+        for path, prior in self.priors.items():
+            transform = bijection(prior, self.shapes[path])
+            part = u[start : start + self.sizes[path]]
+            found[path] = transform(part.reshape(transform.inverse_shape(self.shapes[path])))
+            start += self.sizes[path]
+        return found
+
+    def unconstrained(self, values: Mapping[str, Array]) -> Array:
+        parts = [bijection(p, self.shapes[path]).inv(values[path]).reshape(-1) for path, p in self.priors.items()]
+        return jnp.clip(jnp.concatenate(parts), -0.9 * BOUND, 0.9 * BOUND)
+
+    def fluxes(self, values: Mapping[str, Array], redshift: Array, filters: Filters) -> Array:
+        spectrum = resolve(replace_slots(self.spectrum, {p: v for p, v in values.items() if p != "redshift"}))
+        return spectrum.fluxes(filters, values.get("redshift", redshift))
+
+    def penalty(self, u: Array) -> Array:
+        values = self.values(u)
+        return -sum((jnp.sum(prior.log_prob(values[path])) for path, prior in self.priors.items()), jnp.zeros(()))
+
+
+def starting_points(
+    coordinates: Coordinates,
+    filters: Filters,
+    flux: HostArray,
+    error: HostArray,
+    known: HostArray,
+    key: Array,
+    library: int,
+    starts: int,
+    progress: Callable[[str], None],
+) -> HostArray:
+    """(galaxy, start, n) unconstrained starting points."""
+    free_redshift = "redshift" in coordinates.priors
+    groups = [np.arange(len(flux))] if free_redshift else [np.flatnonzero(known == z) for z in np.unique(known)]
+    count = library if free_redshift else max(starts * 8, library // max(len(groups), 10))
+    found: HostArray = np.empty((len(flux), starts, sum(coordinates.sizes.values())))
+    draw = _library(coordinates, filters)
+    for index, rows in enumerate(groups):
+        points, models = draw(jax.random.fold_in(key, index), count, float(known[rows[0]]))
+        redshift = np.asarray(jax.vmap(lambda u: coordinates.values(u)["redshift"])(points)) if free_redshift else None
+        for row in rows:
+            chosen, factor = _best(models, flux[row], error[row], redshift, starts)
+            found[row] = _rescaled(coordinates, np.asarray(points)[chosen], factor)
+        if index % 20 == 0:
+            progress(f"starts: {index + 1} of {len(groups)} redshifts")
+    return found
+
+
+def _library(coordinates: Coordinates, filters: Filters) -> Callable[[Array, int, float], tuple[Array, HostArray]]:
+    @eqx.filter_jit
+    def chunk(spectrum: Spectrum, keys: Array, redshift: Array) -> tuple[Array, Array]:
+        own = coordinates._replace(spectrum=spectrum)
+
+        def one(key: Array) -> tuple[Array, Array]:
+            parts = jax.random.split(key, len(own.priors))
+            values = {
+                path: prior.sample(k, own.shapes[path][: len(own.shapes[path]) - len(prior.event_shape)])
+                for k, (path, prior) in zip(parts, own.priors.items(), strict=True)
+            }
+            u = own.unconstrained(values)
+            return u, own.fluxes(own.values(u), redshift, filters)
+
+        return jax.vmap(one)(keys)
+
+    def draw(key: Array, count: int, redshift: float) -> tuple[Array, HostArray]:
+        keys = jax.random.split(key, -(-count // CHUNK) * CHUNK)
+        made = [
+            chunk(coordinates.spectrum, keys[i : i + CHUNK], as_float(redshift)) for i in range(0, len(keys), CHUNK)
+        ]
+        return jnp.concatenate([u for u, _ in made]), np.concatenate([np.asarray(f, np.float64) for _, f in made])
+
+    return draw
+
+
+def _best(
+    models: HostArray, flux: HostArray, error: HostArray, redshift: HostArray | None, starts: int
+) -> tuple[NDArray[np.integer], HostArray]:
+    """Indices of the starts, and the factor on each one's amplitude."""
+    weight = 1.0 / np.square(error)
+    norm = np.square(models) @ weight
+    factor = np.maximum((models @ (weight * flux)) / np.maximum(norm, 1e-300), 1e-6)
+    chi2 = np.square(flux - factor[:, None] * models) @ weight
+    chi2 = np.where(np.isfinite(chi2), chi2, np.inf)
+    if redshift is None:
+        chosen = np.argsort(chi2)[:starts]
+    else:
+        order = np.argsort(redshift)
+        chosen = np.array([part[np.argmin(chi2[part])] for part in np.array_split(order, starts)])
+    return chosen, factor[chosen]
+
+
+def _rescaled(coordinates: Coordinates, points: HostArray, factor: HostArray) -> HostArray:
+    """The points with their amplitude multiplied where the spectrum has a free one."""
+    path = next((p for p in coordinates.priors if p.split(".")[-1] in ("log_mass", "flux")), None)
+    if path is None:
+        return points
+
+    def moved(u: Array, by: Array) -> Array:
+        values = coordinates.values(u)
+        new = values[path] + jnp.log10(by) if path.endswith("log_mass") else values[path] * by
+        support = coordinates.priors[path].support
+        low, high = (
+            jnp.asarray(getattr(support, n, d)) for n, d in (("lower_bound", -jnp.inf), ("upper_bound", jnp.inf))
+        )
+        margin = jnp.where(jnp.isfinite(high - low), 0.01 * (high - low), 0.0)
+        return coordinates.unconstrained({**values, path: jnp.clip(new, low + margin, high - margin)})
+
+    return np.asarray(jax.vmap(moved)(as_float(points), as_float(factor)))
