@@ -142,7 +142,7 @@ def test_bad_files_are_typed_errors_that_name_the_band(files, tmp_path):
 
 
 def test_the_configuration_knows_every_model():
-    assert set(MODELS) == {"auto", *KNOWN_MODELS}
+    assert set(MODELS) == {"auto", "population", *KNOWN_MODELS}
 
 
 def test_shift_and_calibration_are_fitted_against_the_first_band(files):

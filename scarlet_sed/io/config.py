@@ -26,6 +26,7 @@ MODELS = (
     "sersic+pixels",
     "sersic+sersic+pixels",
     "sersic+point",
+    "population",
 )
 
 
@@ -112,7 +113,8 @@ class CatalogConfig:
 
     path: Path = option(doc="the table (FITS, ECSV, CSV) of sources")
     columns: dict[str, str] = option(
-        doc="names of the table's columns for ra, dec (deg) or x, y (pixels), radius (arcsec), model", factory=dict
+        doc="names of the table's columns for ra, dec (deg) or x, y (pixels), radius (arcsec), model, redshift",
+        factory=dict,
     )
 
 
@@ -122,6 +124,21 @@ class ModelConfig:
 
     default: str = option("auto", doc="the model of every source", choices=MODELS)
     sources: dict[str, str] = option(doc="the model of single sources by id", choices=MODELS, factory=dict)
+
+
+@dataclass(frozen=True)
+class PopulationConfig:
+    """Sources of the model "population": spectra of stars, gas and dust in place of free fluxes."""
+
+    morphology: str = option("sersic", doc="their shape", choices=tuple(m for m in MODELS if m != "population"))
+    history: str = option(
+        "delayed_tau", doc="their star-formation history", choices=("delayed_tau", "continuity", "dirichlet")
+    )
+    redshift_min: float = option(0.02, doc="lowest redshift of the uniform prior", above=0)
+    redshift_max: float = option(12.0, doc="highest redshift of the uniform prior", above=0, at_most=20)
+    floor: float = option(
+        0.02, doc="error added to the fluxes that start them, as a fraction of the flux", at_least=0, at_most=1
+    )
 
 
 @dataclass(frozen=True)
@@ -158,12 +175,13 @@ class Config:
     detection: DetectionConfig = option(doc="how sources are found", factory=DetectionConfig)
     catalog: CatalogConfig | None = option(None, doc="a list of sources in place of detection")
     model: ModelConfig = option(doc="what each source is made of", factory=ModelConfig)
+    population: PopulationConfig = option(doc="sources with stellar populations", factory=PopulationConfig)
     fit: FitConfig = option(doc="the optimiser", factory=FitConfig)
     output: OutputConfig = option(doc="what is written", factory=OutputConfig)
     seed: int = option(0, doc="the seed of whatever is random", at_least=0)
 
 
-CATALOG_KEYS = ("ra", "dec", "x", "y", "radius", "model")
+CATALOG_KEYS = ("ra", "dec", "x", "y", "radius", "model", "redshift")
 
 
 def read_config(path: str | Path) -> Config:
@@ -200,6 +218,10 @@ def parse_config(table: dict[str, Any], folder: Path) -> Config:
         _check_band(band, f"bands[{index}]", config.data)
         if names.index(band.name) != index:
             raise ConfigError(f"two bands are named {band.name!r}", fix="give every band its own name")
+    if config.population.redshift_min >= config.population.redshift_max:
+        raise ConfigError(
+            "`population.redshift_min` is not below `population.redshift_max`", fix="give an interval of redshift"
+        )
     if (config.data.center is None) != (config.data.size is None):
         raise ConfigError(
             "only one of `data.center` and `data.size` is given", fix="give both for a cut-out, or neither"

@@ -22,7 +22,7 @@ import numpy as np
 
 from scarlet_sed.errors import FilterError
 from scarlet_sed.parameters import as_float, to_device
-from scarlet_sed.photometry.quadrature import LOG_STEP, Measure, fine_weights, gauss_nodes
+from scarlet_sed.photometry.quadrature import LOG_STEP, Measure, fine_weights, gauss_nodes, line_responses
 from scarlet_sed.typing import Array, HostArray
 
 NODES = 12
@@ -187,6 +187,8 @@ class Filters(eqx.Module):
         weight: (band, node) positive, sum one: the flux of a smooth spectrum is sum(weight * f_nu(wavelength)).
         fine_start: integer: fine node j lies at ln(wavelength) = (fine_start + j) * LOG_STEP.
         fine_weight: (band, fine) sum one, zero beyond the band: the same average on that grid, for structured spectra.
+        line_start: integer: node j of `line_response` lies at ln(wavelength) = (line_start + j) * LINE_STEP.
+        line_response: (node, band) what a line of unit flux over frequency adds to each band.
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
@@ -196,6 +198,8 @@ class Filters(eqx.Module):
     weight: Array
     fine_start: Array
     fine_weight: Array
+    line_start: Array
+    line_response: Array
 
     @staticmethod
     def load(filters: "FilterLike | Iterable[FilterLike] | Filters", *, nodes: int = NODES) -> "Filters":
@@ -216,6 +220,7 @@ class Filters(eqx.Module):
         measures = [item.measure for item in loaded]
         gauss = [gauss_nodes(measure, nodes) for measure in measures]
         start, fine = fine_weights(measures)
+        line_start, response = line_responses([(item.wavelength, item.transmission) for item in loaded])
         return Filters(
             names=names,
             curves=True,
@@ -224,6 +229,8 @@ class Filters(eqx.Module):
             weight=as_float(np.stack([weight for _, weight in gauss])),
             fine_start=to_device(np.asarray(start), np.int32),
             fine_weight=as_float(fine),
+            line_start=to_device(np.asarray(line_start), np.int32),
+            line_response=as_float(response),
         )
 
     @staticmethod
@@ -240,7 +247,7 @@ class Filters(eqx.Module):
         pivot = np.full(len(checked), np.nan) if pivots is None else np.asarray(pivots, float)
         one = as_float(np.ones((len(checked), 1)))
         start = to_device(np.zeros(()), np.int32)
-        return Filters(checked, False, as_float(pivot), as_float(pivot[:, None]), one, start, one)
+        return Filters(checked, False, as_float(pivot), as_float(pivot[:, None]), one, start, one, start, one.T)
 
     @staticmethod
     def joined(sets: "Sequence[Filters]") -> "Filters":
@@ -255,13 +262,8 @@ class Filters(eqx.Module):
             return sets[0]
         names = [name for one in sets for name in one.names]
         keep = [i for i, n in enumerate(names) if canonical_name(n) not in map(canonical_name, names[:i])]
-        starts = np.array([int(one.fine_start) for one in sets])
-        ends = starts + [one.fine_weight.shape[1] for one in sets]
-        first, last = int(starts.min()), int(ends.max())
-        fine = [
-            np.pad(np.asarray(one.fine_weight), ((0, 0), (start - first, last - end)))
-            for one, start, end in zip(sets, starts, ends, strict=True)
-        ]
+        fine_start, fine = _on_one_grid([(int(one.fine_start), np.asarray(one.fine_weight)) for one in sets])
+        line_start, lines = _on_one_grid([(int(one.line_start), np.asarray(one.line_response).T) for one in sets])
         stacked = [
             np.concatenate([np.asarray(getattr(one, name)) for one in sets])[keep]
             for name in ("pivot", "wavelength", "weight")
@@ -273,8 +275,10 @@ class Filters(eqx.Module):
             pivot=pivot,
             wavelength=wavelength,
             weight=weight,
-            fine_start=to_device(np.asarray(first), np.int32),
-            fine_weight=as_float(np.concatenate(fine)[keep]),
+            fine_start=to_device(np.asarray(fine_start), np.int32),
+            fine_weight=as_float(fine[keep]),
+            line_start=to_device(np.asarray(line_start), np.int32),
+            line_response=as_float(lines[keep].T),
         )
 
     def __len__(self) -> int:
@@ -298,7 +302,10 @@ class Filters(eqx.Module):
         chosen = list(names)
         at = np.array([self.index(name) for name in chosen])
         pivot, wavelength, weight, fine = (a[at] for a in (self.pivot, self.wavelength, self.weight, self.fine_weight))
-        return Filters(checked_names(chosen), self.curves, pivot, wavelength, weight, self.fine_start, fine)
+        lines = self.line_response[:, at]
+        return Filters(
+            checked_names(chosen), self.curves, pivot, wavelength, weight, self.fine_start, fine, self.line_start, lines
+        )
 
     @property
     def limits(self) -> HostArray:
@@ -314,6 +321,14 @@ class Filters(eqx.Module):
                 f"{user} needs transmission curves, and the bands {', '.join(self.names)} have none",
                 fix="name real filters (Filters.load, Filter.from_file), or use FreeSpectrum",
             )
+
+
+def _on_one_grid(tables: Sequence[tuple[int, HostArray]]) -> tuple[int, HostArray]:
+    """Tables (band, node), each with the integer of its first node, as one with zeros where a band was not listed."""
+    first = min(start for start, _ in tables)
+    last = max(start + table.shape[1] for start, table in tables)
+    rows = [np.pad(t, ((0, 0), (start - first, last - start - t.shape[1]))) for start, t in tables]
+    return first, np.concatenate(rows)
 
 
 def checked_names(names: list[str]) -> tuple[str, ...]:

@@ -85,3 +85,34 @@ def fine_weights(measures: Sequence[Measure]) -> tuple[int, HostArray]:
 
 
 _BLUR = 1 / 6 + 1 / 12 + 1 / 3
+
+
+LINE_STEP = LOG_STEP / 4
+"""Step in ln(wavelength) of the curves that emission lines are read off: 75 km/s."""
+
+
+def line_responses(curves: Sequence[tuple[HostArray, HostArray]]) -> tuple[int, HostArray]:
+    """What a line of unit flux over frequency adds to each band, on the grid ln(wavelength) = integer * LINE_STEP.
+
+    A line is a delta function, so that is the curve itself over its integral in ln(wavelength). The cubic B-spline that
+    reads it off blurs with a variance of a third of a squared step, which is taken off as in `fine_weights`.
+
+    Args:
+        curves: wavelength in Angstrom and transmission of each band, linear between the points, zero outside.
+
+    Returns:
+        the integer of the first node, and (node, band) responses per unit of ln(wavelength), zero at both ends.
+    """
+    first = min(int(np.floor(np.log(w[0]) / LINE_STEP)) for w, _ in curves) - 6
+    last = max(int(np.ceil(np.log(w[-1]) / LINE_STEP)) for w, _ in curves) + 6
+    nodes = np.exp(np.arange(first, last + 1) * LINE_STEP)
+    columns = []
+    for wavelength, transmission in curves:
+        # exactly the integral of T / lambda for T linear between points
+        slope = np.diff(transmission) / np.diff(wavelength)
+        offset = transmission[:-1] - slope * wavelength[:-1]
+        norm = np.sum(offset * np.diff(np.log(wavelength)) + slope * np.diff(wavelength))
+        columns.append(np.interp(nodes, wavelength, transmission, left=0.0, right=0.0) / norm)
+    table = np.stack(columns, axis=1)
+    padded = np.pad(table, ((1, 1), (0, 0)))
+    return first, table - (padded[:-2] - 2 * table + padded[2:]) / 6

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from scarlet_sed.photometry.filters import Filters
-from scarlet_sed.photometry.quadrature import LOG_STEP
-from scarlet_sed.typing import Array
+from scarlet_sed.photometry.quadrature import LINE_STEP, LOG_STEP
+from scarlet_sed.typing import Array, HostArray
 
 
 def band_averages(rest: Array, first: int, filters: Filters, redshift: Array) -> Array:
@@ -32,6 +32,30 @@ def band_averages(rest: Array, first: int, filters: Filters, redshift: Array) ->
     start = jnp.clip(start, 0, padded.shape[0] - width - 3)
     window = jax.lax.dynamic_slice(padded, (start,), (width + 3,))
     return filters.fine_weight @ _spline(window, whole - shift)
+
+
+def line_averages(lines: Array, log_wavelength: HostArray, filters: Filters, redshift: Array) -> Array:
+    """What emission lines seen at a redshift add to each filter's average: delta functions through the curves.
+
+    Args:
+        lines: (line,) flux over frequency, per unit of ln(wavelength) (what a cell of a spectrum would hold times its
+            width).
+        log_wavelength: (line,) ln of the rest-frame wavelengths in Angstrom.
+        filters: with curves.
+        redshift: a number.
+
+    Returns:
+        (band,) in the unit of `lines`, with two continuous derivatives in redshift.
+    """
+    table = filters.line_response
+    at = (jnp.asarray(log_wavelength, lines.dtype) + jnp.log1p(redshift)) / LINE_STEP - filters.line_start
+    node = jnp.floor(at)
+    t = at - node
+    # the table begins and ends with zeros: lines beyond it are read there
+    first = jnp.clip(node.astype(filters.line_start.dtype) - 1, 0, table.shape[0] - 4)
+    rows = table[first[:, None] + jnp.arange(4)]
+    weights = jnp.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1) / 6
+    return jnp.einsum("l,lk,lkb->b", lines, weights, rows)
 
 
 def _spline(coefficients: Array, t: Array) -> Array:

@@ -89,7 +89,8 @@ def run_fit(config_path: str | Path, out: str | Path, *, progress: bool = True) 
     with clock.stage("read"):
         given = read_observations(config)
         truth_table = read_table(config.output.truth)
-    fit, started = start_and_fit(config, given, clock.stage, progress=progress)
+    begun = start_and_fit(config, given, clock.stage, progress=progress)
+    fit = begun.fit
     with clock.stage("catalogue"):
         lost = truncated(fit.scene, fit.observations)
         laplace = fit.laplace
@@ -110,7 +111,7 @@ def run_fit(config_path: str | Path, out: str | Path, *, progress: bool = True) 
             write_catalog(folder, components, "components")
         if config.output.scene:
             save_scene(fit.scene, folder / "scene")
-    notes = (*started, *warnings_of(catalog, measured))
+    notes = (*begun.notes, *warnings_of(catalog, measured))
     if config.output.report:
         with clock.stage("report"):
             software = versions() | {"commit": commit() or "not a checkout", "device": str(machine()["device"])}
@@ -123,6 +124,7 @@ def run_fit(config_path: str | Path, out: str | Path, *, progress: bool = True) 
                 timings=clock.seconds | {"total": time.perf_counter() - began},
                 software=software,
                 truth=truth,
+                populated=begun.populated,
                 config_text=Path(config_path).read_text(encoding="utf-8"),
             )
             figures = field_figures(fit)

@@ -70,3 +70,25 @@ def catalog_models(catalog: CatalogConfig, sources: Detections) -> dict[str, str
     if unknown is not None:
         raise ConfigError(f"the column {name!r} of {catalog.path} asks for {unknown!r}", fix=f"use {', '.join(MODELS)}")
     return {source: model for source, model in wanted.items() if model}
+
+
+def catalog_redshifts(catalog: CatalogConfig, sources: Detections) -> dict[str, float]:
+    """Known redshifts by source name, from the catalogue's own column; entries that are empty or not finite are free.
+
+    Raises:
+        ConfigError: for a redshift that is not positive.
+    """
+    table = read_table(catalog.path)
+    assert table is not None
+    name = catalog.columns.get("redshift", "redshift")
+    if name not in table.colnames:
+        return {}
+    column: HostArray = np.ma.filled(np.ma.asarray(table[name], dtype=float), np.nan)
+    known = {source: float(z) for source, z in zip(sources.names, column, strict=True) if np.isfinite(z)}
+    wrong = next((source for source, z in known.items() if z <= 0), None)
+    if wrong is not None:
+        raise ConfigError(
+            f"the redshift of {wrong} in {catalog.path} is {known[wrong]:g}",
+            fix="give positive ones, or leave it empty",
+        )
+    return known

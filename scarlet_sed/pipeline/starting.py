@@ -1,6 +1,6 @@
 """From observations to a fit, as a configuration asks: noise, sources, models, optimiser."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -16,16 +16,21 @@ from scarlet_sed.instrument.noise_estimate import estimate_noise
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.config import Config
 from scarlet_sed.parameters import Parameter, replace_slots
-from scarlet_sed.pipeline.listed import catalog_models, from_catalog
+from scarlet_sed.pipeline.listed import catalog_models, catalog_redshifts, from_catalog
 from scarlet_sed.scene import Scene
+from scarlet_sed.spectrum.priors import deep_field_population
 from scarlet_sed.start.auto import choose_models
 from scarlet_sed.start.detect import detect
 from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.initialize import initial_scene
 from scarlet_sed.start.observations import free_sky
+from scarlet_sed.start.populations import Populated, with_populations
 
 _LAGS = 32
 """Pixels over which noise is taken to be correlated: drizzling reaches 3, residuals of flat fields and sky far more."""
+
+_SHAPE_STEPS = 300
+"""Of the fit with free fluxes whose shapes and fluxes start the populations."""
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -35,6 +40,7 @@ class Started(NamedTuple):
 
     fit: FitResult
     notes: tuple[str, ...]
+    populated: Populated | None = None
 
 
 def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, progress: bool = True) -> Started:
@@ -57,8 +63,16 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
         sources = find_sources(config, observations, frame)
         observations, notes = without_outliers(observations, sources)
     with stage("models"):
-        scene, observations = choose(config, observations, frame, sources, progress=progress)
+        models = asked_models(config, sources)
+        scene, observations = choose(config, models, observations, frame, sources, progress=progress)
     options = config.fit
+    populated, few = None, [name for name, model in models.items() if model == "population"]
+    if few:
+        with stage("shapes"):
+            shaped = fit(scene, observations, steps=min(options.steps, _SHAPE_STEPS), progress=progress)
+        with stage("populations"):
+            populated = populate(config, shaped, sources, few)
+        scene, observations = populated.scene, list(shaped.observations)
     with stage("fit"):
         result = fit(
             scene,
@@ -70,20 +84,51 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
             uncertainties=options.uncertainties,
             progress=progress,
         )
-    return Started(result, notes)
+    return Started(result, notes, populated)
 
 
-def choose(
-    config: Config, observations: list[Observation], frame: Frame, sources: Detections, *, progress: bool
-) -> tuple[Scene, list[Observation]]:
-    """The scene to fit, with models as configured or, for "auto", chosen by evidence, and where observations stand."""
+def asked_models(config: Config, sources: Detections) -> dict[str, str]:
+    """The class of model of every source, as the configuration and its catalogue ask."""
     asked = dict(config.model.sources)
     if config.catalog is not None:
         asked = catalog_models(config.catalog, sources) | asked
-    models = dict.fromkeys(sources.names, config.model.default) | asked
+    return dict.fromkeys(sources.names, config.model.default) | asked
+
+
+def populate(config: Config, shaped: FitResult, sources: Detections, names: list[str]) -> Populated:
+    """The scene with populations for some of its sources, started from the fluxes of a fit of shapes."""
+    options = config.population
+    known = {} if config.catalog is None else catalog_redshifts(config.catalog, sources)
+    return with_populations(
+        shaped.scene,
+        shaped.observations,
+        deep_field_population(options.history),
+        names=names,
+        redshift=dist.Uniform(options.redshift_min, options.redshift_max),
+        known=known,
+        floor=options.floor,
+        seed=config.seed,
+    )
+
+
+def choose(
+    config: Config,
+    asked: Mapping[str, str],
+    observations: list[Observation],
+    frame: Frame,
+    sources: Detections,
+    *,
+    progress: bool,
+) -> tuple[Scene, list[Observation]]:
+    """The scene to fit, with models as configured or, for "auto", chosen by evidence, and where observations stand.
+
+    Sources of the model "population" get its shape with free fluxes.
+    """
+    shape = config.population.morphology
+    models = {name: shape if model == "population" else model for name, model in asked.items()}
     budget = config.frame.error_budget
     if "auto" not in models.values():
-        scene = initial_scene(observations, frame, sources, config.model.default, models, error_budget=budget)
+        scene = initial_scene(observations, frame, sources, "sersic", models, error_budget=budget)
         return scene, observations
     if config.catalog is not None:
         raise ConfigError(

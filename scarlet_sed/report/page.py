@@ -22,6 +22,8 @@ from scarlet_sed.report.pictures import embed
 from scarlet_sed.report.tables import Grid, bands_of, catalog_grid, seconds
 from scarlet_sed.report.truth import Comparison
 from scarlet_sed.scene.scene import Scene
+from scarlet_sed.spectrum.stellar_population import StellarPopulation
+from scarlet_sed.start.populations import Populated
 from scarlet_sed.typing import HostArray
 
 MOST_CARDS = 40
@@ -41,6 +43,7 @@ class Content:
         timings: seconds by stage.
         software: versions and the like.
         truth: the comparison with known sources, if there are any.
+        populated: the photometry that populations started from, if there are any.
         config_text: the configuration file.
     """
 
@@ -52,6 +55,7 @@ class Content:
     timings: Mapping[str, float] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
     truth: Comparison | None = None
+    populated: Populated | None = None
     config_text: str = ""
 
 
@@ -166,10 +170,46 @@ def _cards(content: Content, layers: Mapping[str, plot.Layer], view: plot.View) 
                 "model": str(catalog["model"][row]),
                 "image": embed(figure, 110),
                 "summary": f"{middle} {catalog[f'mag_{middle}'][row].value:.2f} AB",
+                "sed": _sed(content, name),
+                "physics": physics(catalog, int(row)),
                 "flag": flags.describe() if flags else "",
             }
         )
     return cards
+
+
+def _sed(content: Content, name: str) -> str:
+    """The picture of a source's spectrum, or nothing for one without a population."""
+    made = content.populated
+    if made is None or name not in made.flux:
+        return ""
+    source = content.fit.scene.sources[name]
+    redshift = float(np.asarray(content.fit.scene.values[f"{name}.redshift"]))
+    sigma = content.fit.uncertainties or {}
+    drawn = []
+    for part, component in source.components():
+        population = component.spectrum
+        if not isinstance(population, StellarPopulation):
+            return ""
+        prefix = f"{name}.{part}.spectrum." if part else f"{name}.spectrum."
+        own = {path.removeprefix(prefix): s for path, s in sigma.items() if path.startswith(prefix)}
+        if f"{name}.redshift" in sigma:
+            own["redshift"] = sigma[f"{name}.redshift"]
+        others = plot.draws_of(population, redshift, own) if own else ()
+        drawn.append(plot.Drawn(population, redshift, others))
+    return embed(plot.sed(drawn, made.filters, made.flux[name], made.error[name]), 90)
+
+
+def physics(catalog: QTable, row: int) -> str:
+    """A line with redshift, mass, A_V and star formation of a source with a population, else nothing."""
+    if "log_mass" not in catalog.colnames or not np.isfinite(catalog["log_mass"][row]):
+        return ""
+    entries = (("z", "redshift"), ("log M", "log_mass"), ("A_V", "av"), ("log SFR", "log_sfr"))
+    parts = []
+    for label, name in entries:
+        value, error = (float(getattr(catalog[n][row], "value", catalog[n][row])) for n in (name, f"{name}_error"))
+        parts.append(f"{label} {value:.2f}" + (f" ± {error:.2f}" if np.isfinite(error) else " (given)"))
+    return ", ".join(parts)
 
 
 def _half_width(image: HostArray, view: plot.View, center: HostArray) -> float:

@@ -1,13 +1,12 @@
 """A galaxy's stars, gas and dust as a spectrum."""
 
 from dataclasses import fields
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from scarlet_sed.dust.base import Attenuation
 from scarlet_sed.errors import FilterError, ParameterError
@@ -16,7 +15,7 @@ from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.photometry.quadrature import LOG_STEP
 from scarlet_sed.photometry.rebin import LIGHT_SPEED
-from scarlet_sed.photometry.shift import band_averages
+from scarlet_sed.photometry.shift import band_averages, line_averages
 from scarlet_sed.spectrum.base import BandLight, Spectrum
 from scarlet_sed.sps.emulator.shipped import shipped_emulator
 from scarlet_sed.sps.engine import NJY_HZ_PER_SUN, Dimming, Engine, Population, StellarLight
@@ -112,24 +111,27 @@ class StellarPopulation(Spectrum, Parameterized):
             DomainError: for a concrete redshift that gives no distance.
         """
         self.check(filters, redshift)
-        spectrum = self._rest(redshift)
-        return self._scale(redshift) * band_averages(spectrum.whole(), self.engine.log_start, filters, redshift)
+        rest = self._rest(redshift)
+        continuum = band_averages(rest.old + rest.young, self.engine.log_start, filters, redshift)
+        return self._scale(redshift) * (continuum + line_averages(rest.lines, self._line_positions, filters, redshift))
 
     def light(self, filters: Filters, redshift: Array) -> BandLight:
         """Three pieces: old stars, young stars with nebular continuum, lines; each at its mean wavelength in a band."""
         self.check(filters, redshift)
-        wavelength = as_float(self.engine.wavelength)
-        pieces = self._rest(redshift).pieces()
+        rest, start, at = self._rest(redshift), self.engine.log_start, self._line_positions
+        continua = jnp.stack([rest.old, rest.young])
 
-        def bands(rest: Array) -> Array:
-            return band_averages(rest, self.engine.log_start, filters, redshift)
+        def bands(power: float) -> Array:
+            """(3, band) the pieces' averages with a power of the wavelength."""
+            cells, lines = (as_float(w**power) for w in (self.engine.wavelength, np.exp(at)))
+            each = jax.vmap(lambda light: band_averages(light * cells, start, filters, redshift))(continua)
+            return jnp.concatenate([each, line_averages(rest.lines * lines, at, filters, redshift)[None]])
 
-        flux, moment = jax.vmap(bands)(pieces), jax.vmap(bands)(pieces * wavelength)
-        floor = 1e-12 * jnp.max(jnp.abs(flux))
-        seen = jnp.abs(flux) > floor
+        flux, moment = bands(0.0), bands(1.0)
+        seen = jnp.abs(flux) > 1e-12 * jnp.max(jnp.abs(flux))
         mean = (1 + redshift) * jnp.where(seen, moment, 1.0) / jnp.where(seen, flux, 1.0)
-        at = jnp.where(seen, mean, filters.pivot)
-        return BandLight((self._scale(redshift) * flux)[..., None], at[..., None])
+        where = jnp.where(seen, mean, filters.pivot)
+        return BandLight((self._scale(redshift) * flux)[..., None], where[..., None])
 
     def check(self, filters: Filters, redshift: Array) -> None:
         """Raise where a concrete redshift gives no distance, or the engine's spectra do not cover the filters there."""
@@ -149,8 +151,13 @@ class StellarPopulation(Spectrum, Parameterized):
     def spectrum(self, redshift: ArrayLike) -> tuple[HostArray, Array]:
         """(cell,) observed wavelength in Angstrom, and (cell,) f_nu in nJy with each line spread over two cells."""
         own, z = resolve(self), as_float(redshift)
-        rest = own._rest(z)._replace(placement=_placement(self.engine, cubic=False))
-        return self.engine.wavelength * (1 + float(z)), own._scale(z) * rest.whole()
+        rest = own._rest(z)
+        at = self._line_positions / LOG_STEP - self.engine.log_start
+        cell = np.floor(at).astype(int)
+        share = at - cell
+        spread = (rest.old + rest.young).at[cell].add(rest.lines * as_float((1 - share) / LOG_STEP))
+        spread = spread.at[cell + 1].add(rest.lines * as_float(share / LOG_STEP))
+        return self.engine.wavelength * (1 + float(z)), own._scale(z) * spread
 
     def surviving_mass(self, redshift: ArrayLike | None = None) -> Array:
         """log10 of the mass that remains, in solar masses; what counts is the grid's (BC03 here: living stars only).
@@ -221,65 +228,20 @@ class StellarPopulation(Spectrum, Parameterized):
         old, young = self.attenuation.log_transmission(at)
         return self.engine.light(self._population(universe), Dimming(old[:cells], young[:cells], young[cells:]))
 
-    def _rest(self, redshift: Array) -> "_Rest":
+    @property
+    def _line_positions(self) -> HostArray:
+        """(line,) ln of the rest-frame wavelength in Angstrom."""
+        return np.log(np.asarray(self.engine.line_wavelength, np.float64))
+
+    def _rest(self, redshift: Array) -> StellarLight:
+        """The light at rest after dust and intergalactic gas."""
         light = self._light(self.cosmology.age(redshift), dusty=True)
-        placement = _placement(self.engine)
         if self.gas is None:
-            return _Rest(light, placement, None)
-        lines = light.lines * self.gas.line_transmission(redshift)
-        dimmed = eqx.tree_at(lambda x: x.lines, light, lines)
-        return _Rest(dimmed, placement, self.gas.transmission(redshift))
+            return light
+        through = self.gas.transmission(redshift)
+        old, young = (part.at[: through.shape[0]].multiply(through) for part in (light.old, light.young))
+        return StellarLight(old, young, light.lines * self.gas.line_transmission(redshift))
 
     def _scale(self, redshift: Array) -> Array:
         """Solar masses formed, times the flux received over that at 10 Mpc."""
         return jnp.exp(_LN10 * (self.log_mass + _LOG_DISTANCE)) * self.cosmology.dimming(redshift)
-
-
-class _Placement(NamedTuple):
-    """Where lines go on the cells: (line, k) cells and shares of the light, over the width of a cell."""
-
-    cells: NDArray[np.integer]
-    shares: HostArray
-
-
-def _placement(engine: Engine, *, cubic: bool = True) -> _Placement:
-    """Shares of a line's light on the cells beside it.
-
-    Cubic Lagrange shares keep its centre and its next two moments, as band averages want; linear ones are positive.
-    """
-    at = np.log(np.asarray(engine.line_wavelength)) / LOG_STEP - engine.log_start
-    first = np.clip(np.floor(at).astype(int), 1, engine.cells - 3)
-    t = at - first
-    if cubic:
-        offsets = np.arange(-1, 3)
-        shares = [-t * (t - 1) * (t - 2) / 6, (t + 1) * (t - 1) * (t - 2) / 2, -(t + 1) * t * (t - 2) / 2]
-        shares.append((t + 1) * t * (t - 1) / 6)
-    else:
-        offsets, shares = np.arange(2), [1 - t, t]
-    return _Placement(first[:, None] + offsets, np.stack(shares, axis=1) / LOG_STEP)
-
-
-class _Rest(NamedTuple):
-    """A rest-frame spectrum on its way: light, where its lines go, and what the gas lets through of the first cells."""
-
-    light: StellarLight
-    placement: _Placement
-    transmission: Array | None
-
-    def whole(self) -> Array:
-        """(cell,) all light."""
-        return self._with_lines(self._through_gas(self.light.old + self.light.young))
-
-    def pieces(self) -> Array:
-        """(3, cell) old stars, young stars with nebular continuum, lines."""
-        old, young = self._through_gas(self.light.old), self._through_gas(self.light.young)
-        return jnp.stack([old, young, self._with_lines(jnp.zeros_like(old))])
-
-    def _through_gas(self, light: Array) -> Array:
-        if self.transmission is None:
-            return light
-        return light.at[: self.transmission.shape[0]].multiply(self.transmission)
-
-    def _with_lines(self, light: Array) -> Array:
-        shares = self.light.lines[:, None] * as_float(self.placement.shares)
-        return light.at[self.placement.cells].add(shares)
