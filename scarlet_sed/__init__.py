@@ -19,6 +19,7 @@ from scarlet_sed.infer import (
     render_sources,
     truncated,
 )
+from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.noise import GaussianNoise, Noise, StudentT
@@ -44,8 +45,10 @@ from scarlet_sed.spectrum.base import BandLight, Spectrum
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
+from scarlet_sed.spectrum.priors import deep_field_population
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.spectrum.templates import Templates
+from scarlet_sed.sps.basis import BasisSynthesis
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
 from scarlet_sed.sps.engine import Engine
 from scarlet_sed.sps.exact import ExactSynthesis
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from scarlet_sed.start.detections import Detections
     from scarlet_sed.start.fluxes import initialize
     from scarlet_sed.start.initialize import initial_scene
+    from scarlet_sed.start.populations import with_populations
 
 __version__ = "0.1.0"
 
@@ -73,6 +77,7 @@ _LATER = {
     "Detections": "scarlet_sed.start.detections",
     "initialize": "scarlet_sed.start.fluxes",
     "initial_scene": "scarlet_sed.start.initialize",
+    "with_populations": "scarlet_sed.start.populations",
 }
 
 __all__ = [
@@ -83,6 +88,7 @@ __all__ = [
     "Attenuation",
     "BandFiles",
     "BandLight",
+    "BasisSynthesis",
     "BlackBody",
     "Blend",
     "Burst",
@@ -119,6 +125,7 @@ __all__ = [
     "Noise",
     "Observation",
     "Parameter",
+    "PhotometryFit",
     "PixelGrid",
     "Pixels",
     "Point",
@@ -138,11 +145,13 @@ __all__ = [
     "Window",
     "axis_ratio",
     "choose_models",
+    "deep_field_population",
     "detect",
     "ellipse",
     "ellipticity",
     "estimate_noise",
     "fit",
+    "fit_photometry",
     "image_simplex",
     "initial_scene",
     "initialize",
@@ -157,6 +166,7 @@ __all__ = [
     "render_sources",
     "save_scene",
     "truncated",
+    "with_populations",
 ]
 
 

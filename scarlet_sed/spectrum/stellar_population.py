@@ -1,6 +1,7 @@
 """A galaxy's stars, gas and dust as a spectrum."""
 
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any, final
 
 import equinox as eqx
@@ -88,9 +89,11 @@ class StellarPopulation(Spectrum, Parameterized):
                 fix="give Attenuation(curve, av, birth_cloud), or None",
             )
         own = self.engine
-        self.gas = InterGalactic.on(own.log_start, own.cells, own.line_wavelength) if intergalactic else None
+        self.gas = _gas(own.log_start, own.cells, own.line_wavelength, _float_type()) if intergalactic else None
+
+    def __check_init__(self) -> None:
         # priors are checked as they stand, before they are resolved to values
-        self.engine.check(Population(history, self.log_metallicity, self.log_ionization, jnp.zeros(())))
+        self.engine.check(Population(self.history, self.log_metallicity, self.log_ionization, as_float(0.0)))
 
     def replace(self, **changes: Any) -> "StellarPopulation":
         """The same population with other parts: any argument of the constructor."""
@@ -245,3 +248,14 @@ class StellarPopulation(Spectrum, Parameterized):
     def _scale(self, redshift: Array) -> Array:
         """Solar masses formed, times the flux received over that at 10 Mpc."""
         return jnp.exp(_LN10 * (self.log_mass + _LOG_DISTANCE)) * self.cosmology.dimming(redshift)
+
+
+def _float_type() -> str:
+    return str(jnp.result_type(float).name)
+
+
+@lru_cache(maxsize=16)
+def _gas(log_start: int, cells: int, lines: tuple[float, ...], _: str) -> InterGalactic:
+    """The same object for all populations of an engine, so that scenes hold it once."""
+    with jax.ensure_compile_time_eval():
+        return InterGalactic.on(log_start, cells, lines)

@@ -1,7 +1,8 @@
 """The ranges of parameters within which an engine is right."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -14,12 +15,12 @@ from scarlet_sed.sps.grid import Grid
 Range = tuple[float, float]
 
 
-class Domain(NamedTuple):
+class Domain(eqx.Module):
     """Closed ranges: log10 Z/Zsun, log10 U, and ages in Gyr."""
 
-    log_metallicity: Range
-    log_ionization: Range
-    age: Range
+    log_metallicity: Range = eqx.field(static=True)
+    log_ionization: Range = eqx.field(static=True)
+    age: Range = eqx.field(static=True)
 
     @staticmethod
     def of_grid(grid: Grid) -> "Domain":
@@ -31,6 +32,10 @@ class Domain(NamedTuple):
         """Raise `DomainError` for a fixed number outside, or a prior whose support reaches outside."""
         check_within(population.log_metallicity, self.log_metallicity, owner, "log_metallicity")
         check_within(population.log_ionization, self.log_ionization, owner, "log_ionization")
+
+
+DOMAIN = ("log_metallicity", "log_ionization", "age")
+"""The names of the ranges, in order."""
 
 
 def _ends(values: Any) -> Range:

@@ -32,8 +32,7 @@ class Weights(NamedTuple):
 class AgeAxes(eqx.Module):
     """The axes of a grid, and the weights that a population has on them.
 
-    Spectra are linear in age and in Z between nodes (corners in Z rounded, see `node_weights`), and linear in log U;
-    nebulae are constant within bins of age.
+    Spectra are linear in age and in Z between nodes, and linear in log U; nebulae are constant within bins of age.
     """
 
     age: Array

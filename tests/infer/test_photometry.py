@@ -33,7 +33,7 @@ def truth(mass: float, age: float, av: float) -> ss.StellarPopulation:
 
 def test_masses_and_redshifts_are_recovered() -> None:
     filters = ss.Filters.load(BANDS)
-    galaxies = [((9.5, 0.3, 0.4), 0.8), ((10.4, 0.8, 0.2), 2.1), ((8.7, 0.1, 0.7), 4.6)]
+    galaxies = [((9.5, 0.3, 0.4), 0.8), ((10.4, 2.0, 0.2), 1.3), ((8.7, 0.1, 0.7), 4.6)]
     flux = np.stack([np.asarray(truth(*numbers)(filters, z)) for numbers, z in galaxies])
     error = 0.01 * flux + 0.1
     flux[1, 3], error[2, 5] = np.nan, np.inf

@@ -18,7 +18,7 @@ from scarlet_sed.photometry.quadrature import LOG_STEP
 from scarlet_sed.photometry.rebin import LIGHT_SPEED
 from scarlet_sed.sps.basis import BasisSynthesis, relative_low_rank
 from scarlet_sed.sps.grid import Grid, write_grid
-from scarlet_sed.sps.nodes import ROUNDING, node_weights
+from scarlet_sed.sps.nodes import node_weights
 from scarlet_sed.sps.sources import read_dsps
 from tests.sps import small_grid
 
@@ -148,16 +148,16 @@ def test_basis_is_kept_in_a_file_and_checked(tmp_path: Path) -> None:
         BasisSynthesis.open(path, small_grid.exact())
 
 
-def test_node_weights_are_a_rounded_linear_interpolation() -> None:
-    nodes = np.array([0.05, 0.4, 1.0, 2.5])
-    x = np.linspace(0.05, 2.5, 2001)
-    found = np.asarray(jax.vmap(node_weights, (0, None))(jnp.asarray(x), jnp.asarray(nodes)))
-    plain = np.stack([np.interp(x, nodes, row) for row in np.eye(4)], axis=1)
-    assert np.all(found >= -1e-6)
+def test_node_weights_are_linear_interpolation_and_never_negative() -> None:
+    nodes = jnp.asarray([0.005, 0.02, 0.2, 0.4, 1.0, 2.5, 5.0])
+    x = jnp.asarray(np.concatenate([np.linspace(0.0, 6.0, 4001), np.asarray(nodes)]), jnp.float32)
+    found = np.asarray(jax.vmap(node_weights, (0, None))(x, nodes))
+    plain = np.stack([np.interp(x, nodes, row) for row in np.eye(7)], axis=1)
+    np.testing.assert_allclose(found, plain, atol=1e-6)
+    assert np.all(found >= 0) and np.all(np.sum(found > 0, axis=1) <= 2)
     np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
-    assert np.max(np.abs(found - plain)) < ROUNDING / 2
-    away = np.min(np.abs(x[:, None] - nodes), axis=1) > 0.05
-    np.testing.assert_allclose(found[away], plain[away], atol=1e-5)
+    # a node stands for itself alone
+    np.testing.assert_array_equal(found[-7:], np.eye(7, dtype=np.float32))
 
 
 def test_grid_files_round_trip(tmp_path: Path) -> None:

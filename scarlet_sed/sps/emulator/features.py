@@ -4,6 +4,7 @@ Networks learn shapes, so each part (stars older than 10 Myr, younger stars) is 
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from scarlet_sed.sps.histories.base import YOUNG, Masses
@@ -38,7 +39,8 @@ class Features(eqx.Module):
                 ages at which a constant rate began and stopped.
             log_metallicity: log10 Z/Zsun.
         """
-        shape, fraction = _shape(masses)
+        own, fraction = _of_own_mass(masses)
+        shape = own.at_edges()
         times = jnp.stack([jnp.log(first), jnp.log(second), jnp.log(first / second)])
         mean = jnp.log(shape @ self.old_ages + YOUNG)
         metals = node_weights(10.0**log_metallicity, self.metallicity)
@@ -52,9 +54,8 @@ class Features(eqx.Module):
             log_metallicity: log10 Z/Zsun.
             log_ionization: log10 U.
         """
-        fraction = jnp.sum(masses.total)
-        scale = 1.0 / jnp.maximum(fraction, TINY)
-        totals, older = masses.total * scale, masses.older * scale
+        own, fraction = _of_own_mass(masses)
+        totals, older = own.total, own.older
         mean = totals @ self.young_ages[:-1] + older @ jnp.diff(self.young_ages)
         metals = node_weights(10.0**log_metallicity, self.metallicity)
         ionization = node_weights(log_ionization, self.log_ionization)
@@ -62,6 +63,14 @@ class Features(eqx.Module):
         return jnp.concatenate([scalars, totals, older, metals, ionization]), fraction
 
 
-def _shape(masses: Masses) -> tuple[Array, Array]:
+def _of_own_mass(masses: Masses) -> tuple[Masses, Array]:
+    """The masses per unit of their sum, and that sum.
+
+    The sum may be 1e-25, whose inverse square overflows in float32 when quotients are differentiated: masses are
+    brought to the order of one by a constant first.
+    """
     fraction = jnp.sum(masses.total)
-    return masses.at_edges() / jnp.maximum(fraction, TINY), fraction
+    constant = jax.lax.stop_gradient(jnp.maximum(fraction, TINY))
+    total, older = masses.total / constant, masses.older / constant
+    unit = jnp.maximum(jnp.sum(total), 0.5)
+    return Masses(total / unit, older / unit), fraction

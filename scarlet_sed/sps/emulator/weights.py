@@ -11,7 +11,7 @@ import numpy as np
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
-from scarlet_sed.sps.domain import Domain
+from scarlet_sed.sps.domain import DOMAIN, Domain
 from scarlet_sed.sps.emulator.features import Features
 from scarlet_sed.sps.emulator.network import LineNetwork, Perceptron, SpectrumNetwork
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
@@ -78,7 +78,7 @@ def read_weights(path: Path) -> NeuralEmulator:
             **spectra,
             lines=lines,
             features=Features(*(as_float(arrays[f"features/{name}"]) for name in axes)),
-            domain=Domain(*(tuple(header["domain"][name]) for name in Domain._fields)),
+            domain=Domain(*(tuple(header["domain"][name]) for name in DOMAIN)),
             log_start=int(header["log_start"]),
             cells=int(header["cells"]),
             line_wavelength=tuple(float(w) for w in header["line_wavelength"]),

@@ -52,13 +52,11 @@ def make(
 
 
 def _spectra(exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None]) -> Dataset:
-    first = list(exact.chunks(part, np.random.default_rng([*seed, 0]), _BASIS_ROWS))
+    first = list(exact.chunks(part, np.random.default_rng([*seed, 0]), min(_BASIS_ROWS, rows)))
     light = np.concatenate([chunk.light for chunk in first])
     mean = light.mean(axis=0, dtype=np.float64)
     centred = light - mean.astype(np.float32)
-    values, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(light))
-    order = np.argsort(values)[::-1][:COMPONENTS]
-    spread, directions = np.sqrt(values[order]), vectors[:, order].T
+    spread, directions = _principal(centred)
     living = np.concatenate([chunk.living for chunk in first])
     features, targets = [], []
     done = 0
@@ -69,11 +67,23 @@ def _spectra(exact: Exact, part: str, rows: int, seed: list[int], progress: Call
         done += len(chunk.weight)
         progress(f"{part}: {done} rows")
     basis = directions * spread[:, None]
-    metric = np.zeros((COMPONENTS + 1, COMPONENTS + 1))
+    metric = np.zeros((len(basis) + 1, len(basis) + 1))
     metric[:-1, :-1] = _metric(basis)
     metric[-1, -1] = 1.0 / living.mean()
     float32 = (np.concatenate(features), np.concatenate(targets), basis, mean, metric, np.ones((1, 1)))
     return Dataset(*(a.astype(np.float32) for a in float32))
+
+
+def _principal(centred: HostArray) -> tuple[HostArray, HostArray]:
+    """(component,) spreads and (component, cell) directions of the largest variance."""
+    rows, cells = centred.shape
+    if rows < cells:
+        _, values, directions = np.linalg.svd(centred.astype(np.float64), full_matrices=False)
+        count = min(COMPONENTS, rows - 1)
+        return values[:count] / np.sqrt(rows), directions[:count]
+    values, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64) / rows)
+    order = np.argsort(values)[::-1][:COMPONENTS]
+    return np.sqrt(values[order]), vectors[:, order].T
 
 
 def _metric(basis: HostArray) -> HostArray:

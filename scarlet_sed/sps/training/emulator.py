@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scarlet_sed.sps.domain import Domain
+from scarlet_sed.sps.domain import DOMAIN
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
 from scarlet_sed.sps.emulator.weights import basis_arrays, perceptron_arrays, read_weights, write_weights
@@ -23,14 +23,11 @@ from scarlet_sed.typing import HostArray
 Progress = Callable[[str], None]
 
 
-def recipes(steps: int) -> dict[str, Recipe]:
-    """The recipe of each part for a number of steps of the old stars' networks."""
-    return {
-        "delayed": Recipe(steps=steps),
-        "constant": Recipe(steps=steps),
-        "young": Recipe(steps=steps),
-        "lines": Recipe(hidden=(128, 128, 128), steps=steps, batch=1024),
-    }
+def recipes(steps: int, hidden: tuple[int, ...] = (256, 256, 256, 256)) -> dict[str, Recipe]:
+    """The recipe of each part for a number of steps and the hidden layers of the networks of spectra."""
+    spectra = {part: Recipe(hidden=hidden, steps=steps) for part in PARTS if part != "lines"}
+    few = tuple(min(size, 128) for size in hidden[:3])
+    return {**spectra, "lines": Recipe(hidden=few, steps=max(steps // 3, 1), batch=1024)}
 
 
 def train_emulator(
@@ -41,6 +38,7 @@ def train_emulator(
     rows: int = 1_200_000,
     steps: int = 200_000,
     seed: int = 0,
+    hidden: tuple[int, ...] = (256, 256, 256, 256),
     seconds: float = 3300.0,
     progress: Progress = lambda _: None,
 ) -> NeuralEmulator | None:
@@ -52,6 +50,7 @@ def train_emulator(
         out: the weight file.
         rows: populations per part.
         steps: of the optimiser.
+        hidden: layers of the networks of spectra.
         seed: of the rows; weights and batches have the recipe's own.
         seconds: the sitting ends then.
         progress: called with a line at times.
@@ -61,7 +60,7 @@ def train_emulator(
     """
     exact = Exact(ExactSynthesis(grid))
     start, done, records = time.monotonic(), {}, {}
-    for part, recipe in recipes(steps).items():
+    for part, recipe in recipes(steps, hidden).items():
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return None
@@ -102,12 +101,12 @@ def _header(exact: Exact, record: dict[str, Any]) -> dict[str, Any]:
     engine = exact.engine
     names = [engine.line_names[i] for i in exact.line_index]
     wavelengths = [engine.line_wavelength[i] for i in exact.line_index]
-    domain = engine.domain._replace(age=draws.AGE)
+    domain = replace(engine.domain, age=draws.AGE)
     return {
         "log_start": engine.log_start,
         "cells": exact.cells,
         "line_names": names,
         "line_wavelength": wavelengths,
-        "domain": {name: list(getattr(domain, name)) for name in Domain._fields},
+        "domain": {name: list(getattr(domain, name)) for name in DOMAIN},
         "training": record,
     }

@@ -20,7 +20,7 @@ from scarlet_sed.sps.training.dataset import Dataset
 from scarlet_sed.typing import Array
 
 VALIDATION = 10_000
-"""Rows held back."""
+"""Rows held back, or a tenth of them where there are few."""
 _CHUNK = 500
 """Steps between looks at the clock."""
 
@@ -71,7 +71,8 @@ def train(
     """
     features, targets, metric = (jnp.asarray(a) for a in (data.features, data.targets, data.metric))
     weight = jnp.asarray(np.broadcast_to(data.weight, (len(targets), data.weight.shape[1])))
-    rows = len(targets) - VALIDATION
+    rows = len(targets) - min(VALIDATION, len(targets) // 10)
+    chunk = min(_CHUNK, recipe.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(_schedule(recipe), b2=0.995))
     state = _initial(features[:rows], targets.shape[1], recipe, optimizer)
     record: list[dict[str, float]] = []
@@ -91,14 +92,15 @@ def train(
             updates, inner = optimizer.update(gradient, state.optimizer)
             return State(optax.apply_updates(state.network, updates), inner, state.step + 1), None
 
-        return jax.lax.scan(step, state, None, length=_CHUNK)[0]
+        return jax.lax.scan(step, state, None, length=chunk)[0]
 
     start = time.monotonic()
     before = record[-1]["seconds"] if record else 0.0
     while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
         state = advance(state, features, targets, weight)
         step = int(state.step)
-        if step % (8 * _CHUNK) == 0 or step >= recipe.steps:
+        late = step >= recipe.steps or time.monotonic() - start >= seconds
+        if step % (8 * chunk) == 0 or late:
             held = slice(rows, None)
             error = _square_error(state.network, features[held], targets[held], weight[held], metric)
             record.append({"step": step, "seconds": before + time.monotonic() - start, **_percentiles(error)})

@@ -1,0 +1,139 @@
+"""The basis and the neural emulator against exact synthesis, and what each costs.
+
+    .venv/bin/python benchmarks/populations/evaluate.py [--draws 20000] [--weights FILE]
+
+Needs a grid: `scarlet-sed grid build`. Writes benchmarks/results/engines.json, two figures, and the section
+between the marks of REPORT.md.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import scarlet_sed as ss
+from scarlet_sed.pipeline.comparing import BANDS, Comparison, Draw, compare_engines, population, with_draw
+from scarlet_sed.pipeline.populations import default_grid
+from scarlet_sed.sps.basis import BasisSynthesis
+from scarlet_sed.sps.emulator.shipped import shipped_emulator
+from scarlet_sed.sps.emulator.weights import read_weights
+from scarlet_sed.sps.engine import Engine
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = Path(__file__).parent / "figures"
+
+
+def timed(function: Callable[..., Any], *arguments: Any, repeats: int = 15) -> tuple[float, float]:
+    """Seconds of the first call beyond the median, and the median of later ones."""
+    start = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    first = time.perf_counter() - start
+    each = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(function(*arguments))
+        each.append(time.perf_counter() - start)
+    return first - float(np.median(each)), float(np.median(each))
+
+
+def speed(engines: dict[str, Engine], family: str, batch: int) -> dict[str, dict[str, float]]:
+    """Microseconds a galaxy, everything included (dust, gas, lines, shift, filters), and seconds of compilation."""
+    filters = ss.Filters.load(BANDS)
+    draw = Draw(*(jnp.asarray(a, jnp.float32) for a in Draw.random(family, batch, 7)))
+    found = {}
+    for name, engine in engines.items():
+        pop = population(family, engine)
+
+        def log_flux(pop: ss.StellarPopulation, row: Draw) -> jax.Array:
+            return jnp.log(with_draw(pop, row).fluxes(filters, row.redshift) + 1e-6)
+
+        forward = eqx.filter_jit(lambda pop, draw, f=log_flux: jax.vmap(lambda row: f(pop, row))(draw))
+        gradient = eqx.filter_jit(
+            lambda pop, draw, f=log_flux: jax.vmap(jax.value_and_grad(lambda row: jnp.sum(f(pop, row))))(draw)
+        )
+        costs = {}
+        for label, function in (("forward", forward), ("gradient", gradient)):
+            compilation, run = timed(function, pop, draw)
+            costs |= {f"{label} us": run / batch * 1e6, f"{label} compile s": compilation}
+        found[name] = costs
+    return found
+
+
+def figure(comparisons: dict[str, Comparison]) -> None:
+    """|dm| by band and by redshift, 50 and 99 %."""
+    FIGURES.mkdir(exist_ok=True)
+    drawing, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+    for color, (name, comparison) in enumerate(comparisons.items()):
+        for family, style in zip(comparison.draws, ("-", "--"), strict=False):
+            dm = 1000 * np.abs(comparison.differences[family])
+            redshift = comparison.draws[family].redshift
+            edges = np.linspace(0, 8, 17)
+            cells = [dm[(redshift >= a) & (redshift < b)] for a, b in pairwise(edges)]
+            for level, alpha in ((50, 0.5), (99, 1.0)):
+                label = f"{name}, {family}" if level == 99 else None
+                axes[0].plot(
+                    range(len(BANDS)), np.nanpercentile(dm, level, axis=0), style, color=f"C{color}", alpha=alpha,
+                    label=label,
+                )  # fmt: skip
+                by_z = [np.nanpercentile(cell, level) for cell in cells]
+                axes[1].plot(0.5 * (edges[1:] + edges[:-1]), by_z, style, color=f"C{color}", alpha=alpha)
+    axes[0].set_xticks(range(len(BANDS)), [b.split("_")[-1] for b in BANDS], rotation=90)
+    axes[0].set(yscale="log", ylabel="|dm| in mmag, 50 % (pale) and 99 %")
+    axes[1].set(xlabel="redshift")
+    axes[0].legend(fontsize=8)
+    drawing.savefig(FIGURES / "engines.png", dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=20_000)
+    parser.add_argument("--weights")
+    given = parser.parse_args()
+    if not default_grid().exists():
+        print(f"skipped: {default_grid()} is missing (scarlet-sed grid build)")
+        return
+    exact = ss.ExactSynthesis(ss.Grid.open(default_grid()))
+    basis_file = default_grid().with_name("basis.npz")
+    start = time.monotonic()
+    basis = BasisSynthesis.open(basis_file, exact, progress=print)
+    built = time.monotonic() - start
+    neural = shipped_emulator() if given.weights is None else read_weights(Path(given.weights))
+    comparisons = {
+        name: compare_engines(engine, exact, draws=given.draws, progress=print)
+        for name, engine in (("basis", basis), ("neural", neural))
+    }
+    for name, comparison in comparisons.items():
+        print(f"\n{name} against exact\n{comparison.table()}")
+    engines: dict[str, Engine] = {"exact": exact, "basis": basis, "neural": neural}
+    costs = {f"{family}, batch {batch}": speed(engines, family, batch) for family, batch in CASES}
+    for case, table in costs.items():
+        print(f"\n{case}")
+        for name, row in table.items():
+            print(f"  {name:<8}" + "  ".join(f"{key} {value:8.2f}" for key, value in row.items()))
+    figure(comparisons)
+    result = {
+        "draws": given.draws,
+        "weights": neural.name,
+        "load": os.getloadavg(),
+        "basis seconds": built,
+        "accuracy": {name: c.as_json() for name, c in comparisons.items()},
+        "speed": costs,
+    }
+    (ROOT / "benchmarks/results").mkdir(exist_ok=True)
+    (ROOT / "benchmarks/results/engines.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+CASES = (("delayed", 64), ("delayed", 1), ("dirichlet", 64))
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Photometric redshifts of the 100 COSMOS galaxies with spectroscopic ones, and fits at the spectroscopic redshift.
+
+    .venv/bin/python benchmarks/populations/photoz.py [--floor 0.05] [--history delayed_tau]
+
+The data (`../shared/data/cosmos_specz`, from LePHARE's examples) are skipped with a reason where they are missing.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpyro.distributions as dist
+from astropy.table import Table
+
+import scarlet_sed as ss
+from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
+from scarlet_sed.spectrum.priors import deep_field_population
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared/data/cosmos_specz/COSMOS_first100specz.fits"
+FIGURES = Path(__file__).parent / "figures"
+BANDS = {
+    "cosmos/u_cfht.lowres": "cfht_megacam_us_9301",
+    **{f"hsc/{b}HSC.pb": f"hsc_{b}" for b in "grizy"},
+    **{f"vista/{b}.lowres": f"vista_vircam_{s}" for b, s in (("Y", "Y"), ("J", "J"), ("H", "H"), ("K", "Ks"))},
+    **{f"cosmos/IB{n}.lowres": f"subaru_suprimecam_ia{n}" for n in (427, 464, 484, 505, 527, 574)},
+    **{f"cosmos/IB{n}.lowres": f"subaru_suprimecam_ia{n}" for n in (624, 679, 709, 738, 767, 827)},
+    "cosmos/irac_ch1.lowres": "spitzer_irac_ch1",
+    "cosmos/irac_ch2.lowres": "spitzer_irac_ch2",
+}
+"""Column -> curve; the narrow bands, the second u band and the empty IRAC 3 and 4 have none."""
+
+
+def load() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(galaxy, band) flux and error in nJy, NaN where missing, and (galaxy,) spectroscopic redshift."""
+    table = Table.read(DATA)
+    flux = np.stack([np.asarray(table[f"f_{name}"], float) for name in BANDS], axis=1) * 1e32
+    error = np.stack([np.asarray(table[f"ferr_{name}"], float) for name in BANDS], axis=1) * 1e32
+    missing = ~(np.isfinite(flux) & (error > 0) & (np.abs(flux) < 1e10))
+    return np.where(missing, np.nan, flux), np.where(missing, np.nan, error), np.asarray(table["zspec"], float)
+
+
+def statistics(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    offset = (found - true) / (1 + true)
+    return {
+        "nmad": float(1.4826 * np.median(np.abs(offset - np.median(offset)))),
+        "outliers": float(np.mean(np.abs(offset) > 0.15)),
+        "bias": float(np.median(offset)),
+    }
+
+
+def figures(free: PhotometryFit, fixed: PhotometryFit, true: np.ndarray) -> None:
+    FIGURES.mkdir(exist_ok=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    left.plot([0, 6.5], [0, 6.5], color="0.6", lw=1)
+    for sign in (-0.15, 0.15):
+        z = np.linspace(0, 6.5, 2)
+        left.plot(z, z + sign * (1 + z), color="0.8", lw=1, ls="--")
+    left.scatter(true, free.redshift, s=14, color="C0")
+    left.set(xlabel="spectroscopic redshift", ylabel="photometric redshift", xlim=(0, 6.5), ylim=(0, 6.5))
+    right.hist(fixed.chi2 / fixed.bands, bins=np.linspace(0, 5, 26), color="C1")
+    right.set(xlabel="chi-square per band, redshift fixed", ylabel="galaxies")
+    figure.savefig(FIGURES / "photoz.png", dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--floor", type=float, default=0.05)
+    parser.add_argument("--history", default="delayed_tau")
+    parser.add_argument("--starts", type=int, default=24)
+    parser.add_argument("--library", type=int, default=40_000)
+    parser.add_argument("--basis", action="store_true", help="the basis of the grid instead of the emulator")
+    given = parser.parse_args()
+    if not DATA.exists():
+        print(f"skipped: {DATA} is missing")
+        return
+    flux, error, true = load()
+    engine = None
+    if given.basis:
+        from scarlet_sed.pipeline.populations import default_grid
+        from scarlet_sed.sps.basis import BasisSynthesis
+
+        exact = ss.ExactSynthesis(ss.Grid.open(default_grid()))
+        engine = BasisSynthesis.open(default_grid().with_name("basis.npz"), exact)
+    population = deep_field_population(given.history, engine=engine)
+    filters = ss.Filters.load(list(BANDS.values()))
+    start = time.monotonic()
+    free = fit_photometry(
+        flux, error, filters, population, dist.Uniform(0.02, 7.0), floor=given.floor, starts=given.starts,
+        library=given.library,
+    )  # fmt: skip
+    between = time.monotonic()
+    fixed = fit_photometry(flux, error, filters, population, true, floor=given.floor, starts=4)
+    seconds = (between - start, time.monotonic() - between)
+    good = np.sum(flux / error > 3, axis=1) >= 4
+    ratio = fixed.chi2 / fixed.bands
+    result = {
+        "bands": list(BANDS.values()),
+        "floor": given.floor,
+        "history": given.history,
+        "all": statistics(free.redshift, true),
+        "detected in 4 bands": {**statistics(free.redshift[good], true[good]), "galaxies": int(good.sum())},
+        "chi2_per_band_fixed": {f"{p} %": float(np.percentile(ratio, p)) for p in (16, 50, 84, 95)},
+        "seconds": seconds,
+    }
+    print(json.dumps(result, indent=1))
+    for row in np.flatnonzero(np.abs(free.redshift - true) / (1 + true) > 0.15):
+        print(
+            f"outlier {row}: z {true[row]:.3f} found {free.redshift[row]:.3f} +- {free.errors['redshift'][row]:.3f}, "
+            f"chi2 {free.chi2[row]:.1f} against {fixed.chi2[row]:.1f} at z, {free.bands[row]} bands, "
+            f"ln p {free.log_posterior[row]:.1f} {fixed.log_posterior[row]:.1f}"
+        )
+    figures(free, fixed, true)
+    (ROOT / "benchmarks/results").mkdir(exist_ok=True)
+    (ROOT / "benchmarks/results/photoz.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

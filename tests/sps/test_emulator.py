@@ -1,0 +1,144 @@
+"""The neural emulator: trained in miniature on the small grid, kept in a file, checked where it is not valid."""
+
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import scarlet_sed as ss
+from scarlet_sed.errors import DomainError, FileFormatError
+from scarlet_sed.pipeline.comparing import compare_engines
+from scarlet_sed.sps.emulator.neural import NeuralEmulator
+from scarlet_sed.sps.emulator.weights import read_header, read_weights
+from scarlet_sed.sps.training import train as training
+from scarlet_sed.sps.training.dataset import make
+from scarlet_sed.sps.training.emulator import train_emulator
+from scarlet_sed.sps.training.targets import PARTS, Exact
+from tests.sps import small_grid
+
+BANDS = ("acs_wfc_f606w", "F115W", "F182M", "F444W")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def tiny(folder: Path) -> NeuralEmulator:
+    """Networks of a few hundred steps: right to some per cent on the smooth spectra of the small grid."""
+    made = train_emulator(small_grid.small_grid(), folder, folder / "tiny.npz", rows=800, steps=1000, hidden=(48, 48))
+    assert made is not None
+    return made
+
+
+def test_a_little_training_comes_close_to_exact_synthesis(tiny: NeuralEmulator) -> None:
+    found = compare_engines(tiny, small_grid.exact(), draws=256)
+    for family in found.draws:
+        assert found.levels(family)[0] < 40 and found.levels(family)[1] < 200, family
+        assert np.nanmedian(np.abs(found.lines[family])) < 0.05
+        assert all(np.isfinite(list(found.gradients[family].values())))
+    assert "mmag" in found.table() and json.dumps(found.as_json())
+
+
+def test_masses_are_exact_and_young_galaxies_have_no_old_stars(tiny: NeuralEmulator) -> None:
+    young = ss.StellarPopulation(9.0, history=ss.Constant(0.005), engine=tiny)
+    light = young._light(jnp.asarray(1.0), dusty=False)
+    assert np.all(np.asarray(light.old) == 0) and np.all(np.asarray(light.young) > 0)
+    old = ss.StellarPopulation(9.0, history=ss.Constant(3.0, 0.5), engine=tiny)
+    light = old._light(jnp.asarray(1.0), dusty=False)
+    assert np.all(np.asarray(light.young) == 0) and np.all(np.asarray(light.lines) == 0)
+    assert 8.0 < float(old.surviving_mass()) < 9.1
+
+
+def test_every_history_has_finite_fluxes_and_gradients(tiny: NeuralEmulator) -> None:
+    filters = ss.Filters.load(BANDS)
+    histories = (
+        ss.DelayedTau(0.003, 0.01),
+        ss.DelayedTau(13.0, 0.01),
+        ss.DelayedTau(9.3, 0.18),  # 1e-22 of its mass is young, whose inverse square float32 cannot hold
+        ss.Continuity(np.zeros(6)),
+        ss.Dirichlet([0.1, 0.2, 0.3, 0.4]),
+        ss.Constant(0.5),
+        ss.Burst(0.2),
+        ss.Burst(0.004, 0.005),
+    )
+    for history in histories:
+
+        def total(pair: tuple[ss.History, jax.Array]) -> jax.Array:
+            return jnp.sum(ss.StellarPopulation(9.0, 0.0, -2.5, history=pair[0], engine=tiny).fluxes(filters, pair[1]))
+
+        value, slopes = eqx.filter_value_and_grad(total)((history, jnp.asarray(1.3)))
+        assert np.isfinite(value) and value > 0
+        assert all(np.all(np.isfinite(slope)) for slope in jax.tree.leaves(slopes))
+
+
+def test_the_weight_file_says_where_it_comes_from(tiny: NeuralEmulator, folder: Path) -> None:
+    header = read_header(folder / "tiny.npz")
+    assert set(header["training"]["parts"]) == set(PARTS)
+    assert header["training"]["grid"]["name"] == "made up"
+    assert header["training"]["parts"]["young"]["record"][-1]["step"] == 1000
+    assert tuple(header["domain"]["log_metallicity"]) == tiny.domain.log_metallicity
+    again = read_weights(folder / "tiny.npz")
+    np.testing.assert_array_equal(again.young.basis, tiny.young.basis)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "altered", "missing", "another file"])
+def test_harmed_weight_files_are_refused(tiny: NeuralEmulator, folder: Path, tmp_path: Path, harm: str) -> None:
+    path, good = tmp_path / "weights.npz", folder / "tiny.npz"
+    if harm == "truncated":
+        path.write_bytes(good.read_bytes()[:-2000])
+    if harm == "altered":
+        with np.load(good) as file:
+            arrays = {name: file[name] for name in file.files}
+        arrays["young/mean"] = arrays["young/mean"] + 1e-3
+        np.savez(path, **arrays)
+    if harm == "another file":
+        np.savez(path, a=np.zeros(3))
+    with pytest.raises(FileFormatError, match="weight"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"log_metallicity": 0.6}, "log_metallicity"),
+        ({"log_metallicity": dist.Normal(0.0, 1.0)}, "prior of log_metallicity"),
+        ({"log_ionization": 0.5}, "log_ionization"),
+        ({"history": ss.DelayedTau(1.0, 0.001)}, "tau"),
+        ({"history": ss.DelayedTau(1.0, dist.LogUniform(1e-3, 10.0))}, "prior of tau"),
+        ({"history": ss.DelayedTau(19.0, 1.0)}, "age"),
+        ({"history": ss.Burst(1.0, 1e-4)}, "duration"),
+    ],
+)
+def test_parameters_outside_the_domain_are_refused(tiny: NeuralEmulator, changes: dict, says: str) -> None:
+    arguments = {"log_mass": 9.0, "history": ss.DelayedTau(1.0, 0.5), "engine": tiny} | changes
+    with pytest.raises(DomainError, match=says):
+        ss.StellarPopulation(**arguments)
+
+
+def test_training_goes_on_where_it_was_cut_off(
+    tiny: NeuralEmulator, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make(Exact(small_grid.exact()), "lines", folder, 800, 0)
+    recipe = training.Recipe(hidden=(16,), steps=40, batch=32)
+    monkeypatch.setattr(training, "_CHUNK", 10)
+    whole, _, done = training.train(data, recipe, tmp_path / "whole")
+    assert done
+    # a clock that moves a second whenever it is looked at ends the first sitting after a chunk or two
+    ticks = iter(range(1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(training.time, "monotonic", lambda: float(next(ticks)))
+        _, record, done = training.train(data, recipe, tmp_path / "parts", seconds=2.5)
+    assert not done and 0 < record[-1]["step"] < 40
+    parts, record, done = training.train(data, recipe, tmp_path / "parts")
+    assert done and record[-1]["step"] == 40
+    for first, second in zip(whole.matrices, parts.matrices, strict=True):
+        np.testing.assert_array_equal(first, second)
+    with pytest.raises(FileFormatError, match="another recipe"):
+        training.train(data, training.Recipe(hidden=(16,), steps=80, batch=32), tmp_path / "parts")
