@@ -69,7 +69,7 @@ def train_emulator(
         network, record, finished = train(
             data,
             recipe,
-            folder / f"{part}-{rows}-{seed}-{steps}.checkpoint",
+            folder / f"{part}-{rows}-{seed}-{recipe.steps}.checkpoint",
             seconds=left,
             progress=lambda line, part=part: progress(f"{part} {line}"),
         )
