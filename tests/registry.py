@@ -34,6 +34,7 @@ from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.spectrum.templates import Templates
+from scarlet_sed.sps.emulator.shipped import shipped_emulator
 from scarlet_sed.sps.engine import Engine
 from scarlet_sed.sps.histories.base import History
 from scarlet_sed.sps.histories.binned import Continuity, Dirichlet
@@ -193,6 +194,12 @@ SPECTRA |= {
     ),
     "constant": Case(
         lambda: population(Constant(dist.Uniform(0.02, 10.0), 0.004)), ({"history.age": 0.02},), 1e-6, AWAY
+    ),
+    "neural": Case(
+        lambda: population(DelayedTau(dist.Uniform(0.001, 13.0), dist.LogUniform(0.01, 100.0)), shipped_emulator()),
+        OLD_AND_YOUNG,
+        step=1e-6,
+        redshifts=AWAY,
     ),
     "basis": Case(
         lambda: population(DelayedTau(dist.Uniform(0.001, 13.0), 0.5), small_grid.basis()), step=1e-6, redshifts=AWAY

@@ -72,8 +72,9 @@ class Cosmology(eqx.Module):
         z = _checked(redshift, zero=True)
         # the range of the integral itself keeps its digits at small redshift
         span = -jnp.expm1(-0.5 * jnp.log1p(z))
-        x = 1 - span[..., None] * _NODES
-        comoving = span * jnp.sum(2 * _WEIGHTS / self._root(x), axis=-1)
+        nodes, weights = as_float(_NODES), as_float(_WEIGHTS)
+        x = 1 - span[..., None] * nodes
+        comoving = span * jnp.sum(2 * weights / self._root(x), axis=-1)
         return _SPEED_OF_LIGHT / self.H0 * (1 + z) * comoving
 
     def age(self, redshift: ArrayLike) -> Array:
@@ -84,8 +85,9 @@ class Cosmology(eqx.Module):
         """
         z = _checked(redshift, zero=True)
         last = jnp.exp(-0.5 * jnp.log1p(z))
-        x = last[..., None] * _NODES
-        return 2 * _HUBBLE_TIME / self.H0 * last * jnp.sum(_WEIGHTS * jnp.square(x) / self._root(x), axis=-1)
+        nodes, weights = as_float(_NODES), as_float(_WEIGHTS)
+        x = last[..., None] * nodes
+        return 2 * _HUBBLE_TIME / self.H0 * last * jnp.sum(weights * jnp.square(x) / self._root(x), axis=-1)
 
     def dimming(self, redshift: ArrayLike) -> Array:
         """(1 + z) (10 pc / luminosity distance)^2: flux f_nu received over f_nu at 10 pc from the same source at rest.

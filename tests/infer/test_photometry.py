@@ -59,8 +59,7 @@ def test_known_redshifts_are_kept() -> None:
 
 @pytest.mark.parametrize("history", HISTORIES)
 def test_default_priors_can_be_evaluated_and_lie_in_the_domain(history: str, key: jax.Array) -> None:
-    population = deep_field_population(history, engine=small_grid.exact()) if history else None
-    assert population is not None
+    population = deep_field_population(history)
     drawn = {
         path: p.prior.sample(key, p.value.shape[: p.value.ndim - len(p.prior.event_shape)])
         for path, p in population.parameters.items()
@@ -71,7 +70,7 @@ def test_default_priors_can_be_evaluated_and_lie_in_the_domain(history: str, key
 
 def test_an_unknown_history_is_refused() -> None:
     with pytest.raises(ParameterError, match="continuity"):
-        deep_field_population("psb", engine=small_grid.exact())
+        deep_field_population("psb")
 
 
 def test_levenberg_finds_the_minimum_of_a_valley() -> None:
