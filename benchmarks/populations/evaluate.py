@@ -2,8 +2,7 @@
 
     .venv/bin/python benchmarks/populations/evaluate.py [--draws 20000] [--weights FILE]
 
-Needs a grid: `scarlet-sed grid build`. Writes benchmarks/results/engines.json, two figures, and the section
-between the marks of REPORT.md.
+Needs a grid: `scarlet-sed grid build`. Prints tables, and writes benchmarks/results/engines.json and a figure.
 """
 
 import argparse

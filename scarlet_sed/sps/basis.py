@@ -5,15 +5,13 @@ from pathlib import Path
 from typing import final
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.domain import Domain
-from scarlet_sed.sps.engine import Dimming, Engine, Population, StellarLight
-from scarlet_sed.sps.exact import AgeAxes, ExactSynthesis
+from scarlet_sed.sps.exact import AgeAxes, ExactSynthesis, GridSynthesis, Weights
 from scarlet_sed.typing import Array, HostArray
 
 COMPONENTS = {"old": 100, "young": 50, "nebular": 50}
@@ -38,7 +36,7 @@ class LowRank(eqx.Module):
 
 
 @final
-class BasisSynthesis(Engine):
+class BasisSynthesis(GridSynthesis):
     """The grid in a flux-space basis of low rank: nearly exact, for any history, and a few times faster.
 
     A plain singular value decomposition fits where flux is large and fails in the faint ultraviolet of old stars.
@@ -127,20 +125,8 @@ class BasisSynthesis(Engine):
                 raise FileFormatError(f"the basis {str(path)!r} belongs to another grid", fix="remove it: it is remade")
         return BasisSynthesis._of(exact, found, exact.cells)
 
-    def light(self, population: Population, dimming: Dimming) -> StellarLight:
-        weights = self.axes.weights(population)
-        return StellarLight(
-            old=self.old(weights.old) * jnp.exp(dimming.old),
-            young=(self.young(weights.young) + self.nebular(weights.nebular)) * jnp.exp(dimming.young),
-            lines=(weights.nebular @ self.lines) * jnp.exp(dimming.lines),
-        )
-
-    def living_mass(self, population: Population) -> Array:
-        at_ages = population.history.masses(self.axes.age, population.universe).at_edges()
-        return self.axes.metallicity_weights(population.log_metallicity) @ self.living @ at_ages
-
-    def check(self, population: Population) -> None:
-        self.domain.check(population, "BasisSynthesis")
+    def sums(self, weights: Weights) -> tuple[Array, Array]:
+        return self.old(weights.old), self.young(weights.young) + self.nebular(weights.nebular)
 
 
 def relative_low_rank(spectra: HostArray, rank: int) -> tuple[HostArray, HostArray, float]:

@@ -1,5 +1,6 @@
 """Exact synthesis: every spectrum of the grid, weighted by the mass that the history formed at its age."""
 
+from abc import abstractmethod
 from typing import NamedTuple, final
 
 import equinox as eqx
@@ -74,8 +75,34 @@ def masses_between(masses: Masses, part: slice) -> Array:
     return chosen.at_edges()
 
 
+class GridSynthesis(Engine):
+    """What the engines share that weigh the spectra of a grid: all but how a weighted sum of spectra is made."""
+
+    axes: eqx.AbstractVar[AgeAxes]
+    lines: eqx.AbstractVar[Array]
+    living: eqx.AbstractVar[Array]
+    domain: eqx.AbstractVar[Domain]
+
+    @abstractmethod
+    def sums(self, weights: Weights) -> tuple[Array, Array]:
+        """(cell,) old stars, and (cell,) young stars with nebular continuum: spectra summed with these weights."""
+
+    def light(self, population: Population, dimming: Dimming) -> StellarLight:
+        weights = self.axes.weights(population)
+        old, young = self.sums(weights)
+        lines = (weights.nebular @ self.lines) * jnp.exp(dimming.lines)
+        return StellarLight(old * jnp.exp(dimming.old), young * jnp.exp(dimming.young), lines)
+
+    def living_mass(self, population: Population) -> Array:
+        at_ages = population.history.masses(self.axes.age, population.universe).at_edges()
+        return self.axes.metallicity_weights(population.log_metallicity) @ self.living @ at_ages
+
+    def check(self, population: Population) -> None:
+        self.domain.check(population, type(self).__name__)
+
+
 @final
-class ExactSynthesis(Engine):
+class ExactSynthesis(GridSynthesis):
     """The grid itself.
 
     Args:
@@ -111,17 +138,5 @@ class ExactSynthesis(Engine):
         self.log_start, self.cells = grid.log_start, cells
         self.line_wavelength, self.line_names = grid.line_wavelength, grid.line_names
 
-    def light(self, population: Population, dimming: Dimming) -> StellarLight:
-        weights = self.axes.weights(population)
-        return StellarLight(
-            old=(weights.old @ self.old) * jnp.exp(dimming.old),
-            young=(weights.young @ self.young + weights.nebular @ self.nebular) * jnp.exp(dimming.young),
-            lines=(weights.nebular @ self.lines) * jnp.exp(dimming.lines),
-        )
-
-    def living_mass(self, population: Population) -> Array:
-        at_ages = population.history.masses(self.axes.age, population.universe).at_edges()
-        return self.axes.metallicity_weights(population.log_metallicity) @ self.living @ at_ages
-
-    def check(self, population: Population) -> None:
-        self.domain.check(population, "ExactSynthesis")
+    def sums(self, weights: Weights) -> tuple[Array, Array]:
+        return weights.old @ self.old, weights.young @ self.young + weights.nebular @ self.nebular

@@ -4,15 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scarlet_sed.sps.emulator.neural import TAU
 from scarlet_sed.sps.histories.base import YOUNG
 from scarlet_sed.typing import HostArray
 
 AGE = (1e-3, 14.0)
 """Gyr, the ages of the emulator's domain."""
-TAU = (1e-2, 1e2)
-"""Gyr, the times of its delayed exponentials."""
-WIDTH = 5e-3
-"""Gyr, the least duration of its constant rates."""
 
 
 class Draws(NamedTuple):
