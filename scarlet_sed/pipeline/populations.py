@@ -53,6 +53,7 @@ def train(
     steps: int,
     seed: int,
     minutes: float,
+    start_from: str | None = None,
     progress: Progress,
 ) -> str:
     """Train an emulator for one sitting; returns what to do next."""
@@ -64,6 +65,7 @@ def train(
         rows=rows,
         steps=steps,
         seed=seed,
+        start_from=None if start_from is None else Path(start_from),
         seconds=60 * minutes,
         progress=progress,
     )

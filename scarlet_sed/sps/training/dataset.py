@@ -1,5 +1,6 @@
 """The rows that a network trains on: made once from the grid, kept in a folder, remade from the seed."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,8 @@ class Dataset(NamedTuple):
         mean: (cell,) or (line,).
         metric: (output, m): the loss is the mean square of error @ metric, in natural-logarithmic flux.
         weight: (n, output) or (1, 1): lines count by their share of the light.
+        feature_slope: (n, feature) change of the features along one direction of the parameters.
+        target_slope: (n, output) change of the targets along it.
     """
 
     features: HostArray
@@ -34,44 +37,79 @@ class Dataset(NamedTuple):
     mean: HostArray
     metric: HostArray
     weight: HostArray
+    feature_slope: HostArray
+    target_slope: HostArray
+
+
+class Shapes(NamedTuple):
+    """What turns ln flux into targets: (component, cell) basis and (cell,) mean; of lines, (1, line) and (line,)."""
+
+    basis: HostArray
+    mean: HostArray
 
 
 def make(
-    exact: Exact, part: str, folder: Path, rows: int, seed: int, progress: Callable[[str], None] = lambda _: None
+    exact: Exact,
+    part: str,
+    folder: Path,
+    rows: int,
+    seed: int,
+    progress: Callable[[str], None] = lambda _: None,
+    shapes: Shapes | None = None,
 ) -> Dataset:
-    """The dataset of a part, from the folder if it is there already with these settings."""
-    path = folder / f"{part}-{rows}-{seed}.npz"
+    """The dataset of a part, from the folder if it is there already with these settings.
+
+    Args:
+        exact: the synthesis.
+        part: one of `PARTS`.
+        folder: where datasets are kept.
+        rows: how many.
+        seed: of the draws.
+        progress: called with a line at times.
+        shapes: those of a network that training goes on from; None finds them.
+    """
+    path = folder / f"{part}-{rows}-{seed}{'' if shapes is None else '-' + _short_hash(shapes)}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             return Dataset(*(stored[name] for name in Dataset._fields))
     maker = _lines if part == "lines" else _spectra
-    data = maker(exact, part, rows, [seed, PARTS.index(part)], progress)
+    data = maker(exact, part, rows, [seed, PARTS.index(part)], progress, shapes)
     with atomic(path) as temporary:
         np.savez(temporary, **data._asdict())
     return data
 
 
-def _spectra(exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None]) -> Dataset:
-    first = list(exact.chunks(part, np.random.default_rng([*seed, 0]), min(_BASIS_ROWS, rows)))
-    light = np.concatenate([chunk.light for chunk in first])
-    mean = light.mean(axis=0, dtype=np.float64)
-    centred = light - mean.astype(np.float32)
-    spread, directions = _principal(centred)
-    living = np.concatenate([chunk.living for chunk in first])
-    features, targets = [], []
+def _short_hash(shapes: Shapes) -> str:
+    return hashlib.sha256(b"".join(np.asarray(a, np.float32).tobytes() for a in shapes)).hexdigest()[:8]
+
+
+def _spectra(
+    exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None], shapes: Shapes | None
+) -> Dataset:
+    if shapes is None:
+        first = np.concatenate(
+            [c.light for c in exact.chunks(part, np.random.default_rng([*seed, 0]), min(_BASIS_ROWS, rows))]
+        )
+        average = first.mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread, directions = _principal(first - average)
+        shapes = Shapes(directions * spread[:, None], average)
+    basis, mean = shapes
+    # components are orthogonal: their coefficients, each in units of its spread
+    projection = (basis / np.square(basis).sum(axis=1, keepdims=True)).T.astype(np.float32)
+    columns: list[tuple[HostArray, ...]] = []
     done = 0
     for chunk in exact.chunks(part, np.random.default_rng([*seed, 1]), rows):
-        coefficients = (chunk.light - mean.astype(np.float32)) @ (directions / spread[:, None]).T.astype(np.float32)
-        features.append(chunk.features)
-        targets.append(np.concatenate([coefficients, chunk.living[:, None]], axis=1))
+        targets = np.concatenate([(chunk.light - mean) @ projection, chunk.living[:, None]], axis=1)
+        slopes = np.concatenate([chunk.light_slope @ projection, chunk.living_slope[:, None]], axis=1)
+        columns.append((chunk.features, targets, chunk.feature_slope, slopes))
         done += len(chunk.weight)
         progress(f"{part}: {done} rows")
-    basis = directions * spread[:, None]
+    features, targets, feature_slope, target_slope = (np.concatenate(c) for c in zip(*columns, strict=True))
     metric = np.zeros((len(basis) + 1, len(basis) + 1))
     metric[:-1, :-1] = _metric(basis)
-    metric[-1, -1] = 1.0 / living.mean()
-    float32 = (np.concatenate(features), np.concatenate(targets), basis, mean, metric, np.ones((1, 1)))
-    return Dataset(*(a.astype(np.float32) for a in float32))
+    metric[-1, -1] = 1.0 / targets[:, -1].mean()
+    found = (features, targets, basis, mean, metric, np.ones((1, 1)), feature_slope, target_slope)
+    return Dataset(*(a.astype(np.float32) for a in found))
 
 
 def _principal(centred: HostArray) -> tuple[HostArray, HostArray]:
@@ -98,11 +136,13 @@ def _metric(basis: HostArray) -> HostArray:
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def _lines(exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None]) -> Dataset:
+def _lines(
+    exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None], shapes: Shapes | None
+) -> Dataset:
     chunks = list(exact.chunks(part, np.random.default_rng([*seed, 1]), rows, 16384))
     light = np.concatenate([chunk.light for chunk in chunks])
-    mean, spread = light.mean(axis=0), light.std(axis=0)
     progress(f"{part}: {len(light)} rows")
+    mean, spread = (light.mean(axis=0), light.std(axis=0)) if shapes is None else (shapes.mean, shapes.basis[0])
     # faint lines count less: by the root of their flux against the mean of all, down to a thousandth
     share = np.exp(np.minimum(light - np.log(np.exp(light).mean(axis=1, keepdims=True)), 0.0))
     return Dataset(
@@ -112,4 +152,6 @@ def _lines(exact: Exact, part: str, rows: int, seed: list[int], progress: Callab
         mean,
         np.diag(spread).astype(np.float32),
         np.maximum(np.sqrt(share), 0.03).astype(np.float32),
+        np.concatenate([chunk.feature_slope for chunk in chunks]),
+        (np.concatenate([chunk.light_slope for chunk in chunks]) / spread).astype(np.float32),
     )

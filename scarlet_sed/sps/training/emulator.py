@@ -23,11 +23,18 @@ from scarlet_sed.typing import HostArray
 Progress = Callable[[str], None]
 
 
+GO_ON_RATE = 1e-3
+"""The first learning rate of networks that training goes on from."""
+
+
 def recipes(steps: int, hidden: tuple[int, ...] = (256, 256, 256, 256)) -> dict[str, Recipe]:
-    """The recipe of each part for a number of steps and the hidden layers of the networks of spectra."""
-    spectra = {part: Recipe(hidden=hidden, steps=steps) for part in PARTS if part != "lines"}
-    few = tuple(min(size, 128) for size in hidden[:3])
-    return {**spectra, "lines": Recipe(hidden=few, steps=max(steps // 3, 1), batch=1024)}
+    """The recipe of each part for a number of steps and the hidden layers of the networks of spectra.
+
+    The network of lines has one layer less. Its share of the work is small, so it gets as many steps.
+    """
+    spectra = {part: Recipe(hidden=hidden, steps=steps) for part in PARTS}
+    lines = replace(spectra["lines"], hidden=hidden[: max(len(hidden) - 1, 1)])
+    return {**spectra, "lines": lines}
 
 
 def train_emulator(
@@ -39,6 +46,7 @@ def train_emulator(
     steps: int = 200_000,
     seed: int = 0,
     hidden: tuple[int, ...] = (256, 256, 256, 256),
+    start_from: Path | None = None,
     seconds: float = 3300.0,
     progress: Progress = lambda _: None,
 ) -> NeuralEmulator | None:
@@ -51,6 +59,7 @@ def train_emulator(
         rows: populations per part.
         steps: of the optimiser.
         hidden: layers of the networks of spectra.
+        start_from: a weight file whose networks training goes on from, where they have the same layers.
         seed: of the rows; weights and batches have the recipe's own.
         seconds: the sitting ends then.
         progress: called with a line at times.
@@ -60,27 +69,47 @@ def train_emulator(
     """
     exact = Exact(ExactSynthesis(grid))
     start, done, records = time.monotonic(), {}, {}
+    begun = None if start_from is None else read_weights(start_from)
     for part, recipe in recipes(steps, hidden).items():
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return None
-        data = dataset.make(exact, part, folder, rows, seed, progress)
+        network, shapes, tag = _begun(begun, part, recipe)
+        if network is not None:
+            recipe = replace(recipe, learning_rate=GO_ON_RATE)
+        data = dataset.make(exact, part, folder, rows, seed, progress, shapes)
         left = seconds - (time.monotonic() - start)
         network, record, finished = train(
             data,
             recipe,
-            folder / f"{part}-{rows}-{seed}-{recipe.steps}.checkpoint",
+            folder / f"{part}-{rows}-{seed}-{recipe.steps}{tag}.checkpoint",
+            start_from=network,
             seconds=left,
             progress=lambda line, part=part: progress(f"{part} {line}"),
         )
         if not finished:
             return None
         done[part] = (network, data)
-        records[part] = {"recipe": asdict(recipe), "record": record}
+        records[part] = {"recipe": asdict(recipe), "record": record, "start": tag}
     arrays = _arrays(exact, {part: (network, data.basis, data.mean) for part, (network, data) in done.items()})
     header = _header(exact, {"rows": rows, "seed": seed, "parts": records, "grid": json.loads(grid.provenance)})
     write_weights(out, arrays, header)
     return read_weights(out)
+
+
+def _begun(
+    emulator: NeuralEmulator | None, part: str, recipe: Recipe
+) -> tuple[Perceptron | None, dataset.Shapes | None, str]:
+    """The network that a part goes on from with its basis, and a tag of it; nothing if its layers are others."""
+    if emulator is None:
+        return None, None, ""
+    network = getattr(emulator, part)
+    sizes = tuple(len(b) for b in network.perceptron.biases[:-1])
+    if sizes != tuple(recipe.hidden):
+        return None, None, ""
+    basis = network.spread[None] if part == "lines" else network.basis
+    shapes = dataset.Shapes(np.asarray(basis), np.asarray(network.mean))
+    return network.perceptron, shapes, f"-{emulator.name[:12]}"
 
 
 def _arrays(exact: Exact, parts: dict[str, tuple[Perceptron, HostArray, HostArray]]) -> dict[str, HostArray]:

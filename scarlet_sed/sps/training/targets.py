@@ -28,6 +28,18 @@ FAINT_LINE = 1e-5
 """Lines are learnt as ln(L + FAINT_LINE x mean): what is fainter changes no photometry."""
 
 
+DIRECTIONS = {
+    "delayed": (0.35, 0.3, 0.35, 0.0),
+    "constant": (0.2, 0.2, 0.6, 0.0),
+    "young": (0.15, 0.15, 0.3, 0.4),
+    "lines": (0.15, 0.15, 0.3, 0.4),
+}
+"""How often a row's slope is along ln of the first time, ln of the second, log Z and log U."""
+
+STEEP = 0.02
+"""Slopes count relative to their size where they are steeper than this (rms of d ln flux)."""
+
+
 class Rows(NamedTuple):
     """Training rows of one part.
 
@@ -36,12 +48,18 @@ class Rows(NamedTuple):
         light: (n, cell) ln flux, or (n, line) ln line flux, per solar mass of the part.
         living: (n,) living mass per solar mass of the part.
         weight: (n,) 0 where the population has none of this part, else 1.
+        feature_slope: (n, feature) how the features change along one direction of the parameters.
+        light_slope: (n, cell) or (n, line) how the light changes along it; both in a unit that makes steep slopes one.
+        living_slope: (n,) how the living mass changes along it.
     """
 
     features: Any
     light: Any
     living: Any
     weight: Any
+    feature_slope: Any
+    light_slope: Any
+    living_slope: Any
 
 
 class Exact(eqx.Module):
@@ -67,15 +85,35 @@ class Exact(eqx.Module):
         """Of log metallicity and log ionisation."""
         return self.engine.domain.log_metallicity, self.engine.domain.log_ionization
 
-    def row(self, part: str, kind: Array, first: Array, second: Array, log_z: Array, log_u: Array) -> Rows:
-        """One row; `kind` is 0 for a delayed exponential and 1 for a constant rate."""
+    def row(self, part: str, kind: Array, direction: Array, *numbers: Array) -> Rows:
+        """One row, and its slope along a direction in (ln first time, ln second time, log Z, log U).
+
+        Args:
+            part: one of `PARTS`.
+            kind: 0 for a delayed exponential and 1 for a constant rate.
+            direction: (4,).
+            numbers: first and second time in Gyr, log Z, log U.
+        """
+        unit = (numbers[0], numbers[1], *(jnp.ones_like(n) for n in numbers[2:]))
+        along = tuple(d * u for d, u in zip(direction, unit, strict=True))
+        value, slope = jax.jvp(lambda *n: self._values(part, kind, *n), numbers, along)
+        features, light, living, weight = value
+        size = 1.0 / (jnp.sqrt(jnp.mean(jnp.square(slope[1]))) + STEEP)
+        return Rows(features, light, living, weight, *(size * x for x in slope[:3]))
+
+    def _values(
+        self, part: str, kind: Array, first: Array, second: Array, log_z: Array, log_u: Array
+    ) -> tuple[Array, Array, Array, Array]:
+        """Features, light, living mass and weight of a row."""
         histories = [DelayedTau(first, second), Constant(first, second)]
         if part in ("delayed", "constant"):
             return self._old_row(histories[PARTS.index(part)], first, second, log_z)
         choose = [self._young_row(h, log_z, log_u, lines=part == "lines") for h in histories]
         return jax.tree.map(lambda a, b: jnp.where(kind == 0, a, b), *choose)
 
-    def _old_row(self, history: History, first: Array, second: Array, log_z: Array) -> Rows:
+    def _old_row(
+        self, history: History, first: Array, second: Array, log_z: Array
+    ) -> tuple[Array, Array, Array, Array]:
         axes, nothing = self.engine.axes, jnp.asarray(0.0, log_z.dtype)
         masses = history.masses(axes.age[axes.split :], nothing)
         coarse = history.masses(self.features.old_ages, nothing)
@@ -84,9 +122,11 @@ class Exact(eqx.Module):
         ages, metals = masses.at_edges() / fraction, axes.metallicity_weights(log_z)
         light = jnp.outer(metals, ages).ravel() @ self.engine.old[:, : self.cells]
         living = metals @ self.engine.living[:, axes.split :] @ ages
-        return Rows(features, jnp.log(light), living, jnp.asarray(1.0))
+        return features, jnp.log(light), living, jnp.asarray(1.0)
 
-    def _young_row(self, history: History, log_z: Array, log_u: Array, *, lines: bool) -> Rows:
+    def _young_row(
+        self, history: History, log_z: Array, log_u: Array, *, lines: bool
+    ) -> tuple[Array, Array, Array, Array]:
         axes, nothing = self.engine.axes, jnp.asarray(0.0, log_z.dtype)
         weights = axes.weights(Population(history, log_z, log_u, nothing))
         features, fraction = self.features.young(history.masses(axes.nebular_edges, nothing), log_z, log_u)
@@ -99,16 +139,18 @@ class Exact(eqx.Module):
             light = jnp.log(stars + (weights.nebular * scale) @ self.engine.nebular[:, : self.cells])
         ages = weights.young.reshape(len(axes.metallicity), -1)
         living = jnp.sum(ages * self.engine.living[:, : axes.split + 1]) * scale
-        return Rows(features, light, living, (fraction > 1e-25).astype(light.dtype))
+        return features, light, living, (fraction > 1e-25).astype(light.dtype)
 
     def chunks(self, part: str, rng: np.random.Generator, count: int, size: int = 4096) -> Iterator[Rows]:
         """`count` rows in chunks; rows of no weight are left out, so chunks differ a little in length."""
         evaluate = _compiled_rows(self, part)
         for start in range(0, count, size):
             kind, drawn = _draw(part, rng, min(size, count - start), self.ranges)
-            rows = evaluate(self, *(jnp.asarray(a) for a in (kind, *drawn)))
+            direction = np.eye(4, dtype=np.float32)[rng.choice(4, len(kind), p=DIRECTIONS[part])]
+            rows = evaluate(self, *(jnp.asarray(a) for a in (kind, direction, *drawn)))
             host = Rows(*(np.asarray(a) for a in rows))
-            good = (host.weight > 0) & np.isfinite(host.light).all(axis=1) & np.isfinite(host.features).all(axis=1)
+            finite = [np.isfinite(a.reshape(len(a), -1)).all(axis=1) for a in host]
+            good = (host.weight > 0) & np.all(finite, axis=0)
             yield Rows(*(a[good] for a in host))
 
 
