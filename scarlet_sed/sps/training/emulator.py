@@ -70,13 +70,12 @@ def train_emulator(
     exact = Exact(ExactSynthesis(grid))
     start, done, records = time.monotonic(), {}, {}
     begun = None if start_from is None else read_weights(start_from)
-    for part, recipe in recipes(steps, hidden).items():
+    for part, fresh in recipes(steps, hidden).items():
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return None
-        network, shapes, tag = _begun(begun, part, recipe)
-        if network is not None:
-            recipe = replace(recipe, learning_rate=GO_ON_RATE)
+        network, shapes, tag = _begun(begun, part, fresh)
+        recipe = fresh if network is None else replace(fresh, learning_rate=GO_ON_RATE)
         data = dataset.make(exact, part, folder, rows, seed, progress, shapes)
         left = seconds - (time.monotonic() - start)
         network, record, finished = train(
