@@ -19,6 +19,7 @@ from astropy.wcs import WCS
 from scarlet_sed.dust.attenuation_curves import Calzetti
 from scarlet_sed.dust.base import Attenuation
 from scarlet_sed.errors import DataError
+from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
@@ -48,7 +49,8 @@ class Band:
     """How a band is drawn: pivot wavelength in micron, pixel scale in arcsec, noise in nJy per pixel.
 
     The noise is about that of JADES Deep (Rieke et al. 2023), 5 sigma near 30 AB mag for a point, spread on pixels;
-    that of ACS about that of the deep GOODS-South images beside it.
+    that of ACS about that of the deep GOODS-South images beside it. A name that several instruments share needs the
+    name of the filter curve.
     """
 
     name: str
@@ -56,12 +58,13 @@ class Band:
     pixel_scale: float
     noise: float
     telescope: Telescope = WEBB
+    curve: str | None = None
 
 
 BANDS = (
-    Band("acs_wfc_f435w", 0.433, 0.03, 0.15, HUBBLE),
-    Band("acs_wfc_f606w", 0.592, 0.03, 0.13, HUBBLE),
-    Band("acs_wfc_f814w", 0.805, 0.03, 0.17, HUBBLE),
+    Band("F435W", 0.433, 0.03, 0.15, HUBBLE, "acs_wfc_f435w"),
+    Band("F606W", 0.592, 0.03, 0.13, HUBBLE, "acs_wfc_f606w"),
+    Band("F814W", 0.805, 0.03, 0.17, HUBBLE, "acs_wfc_f814w"),
     Band("F090W", 0.903, 0.03, 0.13),
     Band("F115W", 1.154, 0.03, 0.11),
     Band("F150W", 1.501, 0.03, 0.11),
@@ -128,18 +131,21 @@ def galaxy(flux: float, redshift: float, age: float, tau: float, av: float, log_
         av: mag; young stars see half as much again.
         log_metallicity: log10 Z/Zsun.
     """
-    dust = Attenuation(Calzetti(), av=av, birth_cloud=1.5)
-    stars = StellarPopulation(9.0, log_metallicity, -2.5, history=DelayedTau(age, tau), attenuation=dust)
+    dust = Attenuation(Calzetti(), av=as_float(av), birth_cloud=as_float(1.5))
+    stars = StellarPopulation(
+        9.0, log_metallicity, -2.5, history=DelayedTau(as_float(age), as_float(tau)), attenuation=dust
+    )
     return _scaled(stars, redshift, flux, av)
 
 
 def star(flux: float, temperature: float) -> Stars:
     """A black body of a temperature in K, with a flux as for `galaxy`."""
-    return _scaled(BlackBody(temperature, 1.0), 0.0, flux, float("nan"))
+    return _scaled(BlackBody(as_float(temperature), as_float(1.0)), 0.0, flux, float("nan"))
 
 
 def _scaled(light: StellarPopulation | BlackBody, redshift: float, flux: float, av: float) -> Stars:
-    fluxes = np.asarray(light.fluxes(_filters(tuple(band.name for band in BANDS)), redshift), float)
+    nanojansky = light.fluxes(_filters(tuple(band.curve or band.name for band in BANDS)), as_float(redshift))
+    fluxes = np.asarray(nanojansky, np.float64)
     factor = flux / fluxes[next((i for i, band in enumerate(BANDS) if band.name == "F200W"), -1)]
     scaled = tuple(float(f) for f in factor * fluxes)
     if isinstance(light, BlackBody):
@@ -342,7 +348,7 @@ def config_text(seed: int) -> str:
     """The configuration of the demo's fit."""
     bands = "".join(
         f'\n[[bands]]\nname = "{b.name}"\nimage = "{b.name}_image.fits"\nnoise = "{b.name}_noise.fits"\n'
-        f'psf = "{b.name}_psf.fits"\npsf_oversampling = 2\n'
+        f'psf = "{b.name}_psf.fits"\npsf_oversampling = 2\n' + (f'filter = "{b.curve}"\n' if b.curve else "")
         for b in BANDS
     )
     return (

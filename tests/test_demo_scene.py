@@ -33,7 +33,7 @@ def test_the_truth_lists_ten_galaxies_and_a_star(folder):
     assert truth["flux_F200W"].unit == u.nJy and (truth["flux_F200W"] > 0).all()
 
 
-@pytest.mark.parametrize("band", [demo_scene.BANDS[1], demo_scene.BANDS[5]], ids=lambda b: b.name)
+@pytest.mark.parametrize("band", [demo_scene.BANDS[5], demo_scene.BANDS[10]], ids=lambda b: b.name)
 def test_the_star_is_where_and_as_bright_as_the_truth_says(folder, band):
     truth = QTable.read(folder / "truth.ecsv")
     star = truth[list(truth["kind"]).index("star")]
@@ -50,11 +50,22 @@ def test_the_star_is_where_and_as_bright_as_the_truth_says(folder, band):
     assert abs((image * yy)[near].sum() / flux - y) < 1.0
 
 
+def test_the_truth_lists_the_physics_of_galaxies_and_none_for_the_star(folder):
+    truth = QTable.read(folder / "truth.ecsv")
+    galaxy = np.asarray(truth["kind"]) != "star"
+    assert np.all(truth["redshift"][galaxy] > 0) and np.all(np.isnan(truth["redshift"][~galaxy]))
+    assert np.all((truth["log_mass"][galaxy] > 7) & (truth["log_mass"][galaxy] < 12))
+    assert truth["av"].unit == u.mag
+    # the dropout: nothing blueward of Lyman alpha at z = 7.15
+    row = truth[list(truth["name"]).index("dropout")]
+    assert row["flux_F090W"].value < 0.02 * row["flux_F115W"].value
+
+
 def test_position_angle_runs_from_north_through_east():
-    part = demo_scene.Part((1.0,) * 6, 0.3, 1.0, 0.3, angle=60.0)
+    part = demo_scene.Part(demo_scene.Stars((1.0,) * len(demo_scene.BANDS)), 0.3, 1.0, 0.3, angle=60.0)
     thing = demo_scene.Thing("a", "sersic", (0.0, 0.0), (part,))
-    band = demo_scene.BANDS[3]
-    image = demo_scene.draw(galsim, [thing], 3, band, demo_scene.psf_image(galsim, band))
+    band = demo_scene.BANDS[7]
+    image = demo_scene.draw(galsim, [thing], 7, band, demo_scene.psf_image(galsim, band))
     half = (image.shape[0] - 1) / 2
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     east, north = -(x - half), y - half

@@ -21,15 +21,15 @@ from scarlet_sed.start.models import MODELS as KNOWN_MODELS
 
 pytest.importorskip("galsim")
 
-BANDS = (demo_scene.BANDS[2], demo_scene.BANDS[5])
+BANDS = tuple(band for band in demo_scene.BANDS if band.name in ("F200W", "F444W"))
 
 
 def things(seed):
-    part = demo_scene.Part
-    galaxy = part((120.0, 200.0), 0.12, 1.0, 0.6, 40.0)
+    part, stars = demo_scene.Part, demo_scene.Stars
+    galaxy = part(stars((120.0, 200.0)), 0.12, 1.0, 0.6, 40.0)
     return [
         demo_scene.Thing("galaxy", "sersic", (0.35, 0.2), (galaxy,)),
-        demo_scene.Thing("star", "star", (-0.3, -0.25), (part((80.0, 40.0), 0.0, 0.0),)),
+        demo_scene.Thing("star", "star", (-0.3, -0.25), (part(stars((80.0, 40.0)), 0.0, 0.0),)),
     ]
 
 
@@ -48,7 +48,9 @@ def files(tmp_path_factory):
 def configured(files, text, name):
     original = (files / "config.toml").read_text()
     path = files / name
-    path.write_text(original.replace('[model]\ndefault = "auto"\n', text))
+    asked = '[model]\ndefault = "population"\n\n[population]\nmorphology = "auto"\n'
+    assert asked in original
+    path.write_text(original.replace(asked, text))
     return path
 
 

@@ -17,6 +17,7 @@ from astropy.table import Table
 
 import scarlet_sed as ss
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
+from scarlet_sed.infer.zero_points import zero_points
 from scarlet_sed.spectrum.priors import deep_field_population
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +53,21 @@ def statistics(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
     }
 
 
+def out_of_fold(
+    flux: np.ndarray, error: np.ndarray, true: np.ndarray, filters: ss.Filters, population: ss.StellarPopulation,
+    floor: float, folds: int = 4,
+) -> np.ndarray:  # fmt: skip
+    """(galaxy, band) factors, each from the spectroscopic redshifts of the other folds' galaxies only."""
+    fold = np.arange(len(true)) % folds
+    factors = np.ones_like(flux)
+    for number in range(folds):
+        others = fold != number
+        found = zero_points(flux[others], error[others], filters, population, true[others], floor=floor)
+        print(f"zero points without fold {number}:", " ".join(f"{f:.3f}" for f in found), flush=True)
+        factors[~others] = found
+    return factors
+
+
 def figures(free: PhotometryFit, fixed: PhotometryFit, true: np.ndarray) -> None:
     FIGURES.mkdir(exist_ok=True)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
@@ -72,6 +88,7 @@ def main() -> None:
     parser.add_argument("--history", default="delayed_tau")
     parser.add_argument("--starts", type=int, default=24)
     parser.add_argument("--library", type=int, default=40_000)
+    parser.add_argument("--no-zero-points", action="store_true", help="the fluxes as they are")
     parser.add_argument("--basis", action="store_true", help="the basis of the grid instead of the emulator")
     given = parser.parse_args()
     if not DATA.exists():
@@ -87,6 +104,10 @@ def main() -> None:
         engine = BasisSynthesis.open(default_grid().with_name("basis.npz"), exact)
     population = deep_field_population(given.history, engine=engine)
     filters = ss.Filters.load(list(BANDS.values()))
+    factors = np.ones_like(flux)
+    if not given.no_zero_points:
+        factors = out_of_fold(flux, error, true, filters, population, given.floor)
+    flux, error = flux * factors, error * factors
     start = time.monotonic()
     free = fit_photometry(
         flux, error, filters, population, dist.Uniform(0.02, 7.0), floor=given.floor, starts=given.starts,
@@ -101,6 +122,7 @@ def main() -> None:
         "bands": list(BANDS.values()),
         "floor": given.floor,
         "history": given.history,
+        "zero_points": {b: float(f) for b, f in zip(BANDS.values(), np.exp(np.log(factors).mean(axis=0)), strict=True)},
         "all": statistics(free.redshift, true),
         "detected in 4 bands": {**statistics(free.redshift[good], true[good]), "galaxies": int(good.sum())},
         "chi2_per_band_fixed": {f"{p} %": float(np.percentile(ratio, p)) for p in (16, 50, 84, 95)},

@@ -1,14 +1,18 @@
 """What a fit returns."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from scarlet_sed.constraints import bijection, keeps_unit_sum
 from scarlet_sed.infer.covariance import Laplace
 from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.gaussian import Gaussian
 from scarlet_sed.infer.posterior import LogPosterior, evaluate, source_images
 from scarlet_sed.infer.status import FitStatus
 from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.parameters import as_float
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import HostArray
 
@@ -63,6 +67,32 @@ class FitResult(NamedTuple):
     def with_laplace(self, laplace: Laplace) -> "FitResult":
         """The same with uncertainties."""
         return self._replace(uncertainties=laplace.uncertainties, laplace=laplace)
+
+    def gaussian(self, paths: Iterable[str]) -> Gaussian | None:
+        """The Laplace approximation of some parameters, whose `spread` carries it through functions of them.
+
+        Args:
+            paths: of free parameters; those that the covariance leaves out (fixed numbers, images) stay out.
+
+        Returns:
+            None where there are no uncertainties, or none for these parameters.
+        """
+        if self.laplace is None:
+            return None
+        order = np.asarray(self.laplace.order)
+        known = {path: self.scene.parameters[path] for path in paths if path in order}
+        known = {path: parameter for path, parameter in known.items() if not keeps_unit_sum(parameter.prior)}
+        if not known:
+            return None
+        rows = [np.flatnonzero(order == path) for path in known]
+        every = np.concatenate(rows)
+        eigenvalues, vectors = np.linalg.eigh(self.laplace.covariance[np.ix_(every, every)])
+        root = vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
+        best = {path: bijection(p.prior, p.value.shape).inv(p.value) for path, p in known.items()}
+        ends = np.cumsum([len(own) for own in rows])
+        parts = zip(best.items(), np.split(root, ends[:-1]), strict=True)
+        roots = {path: as_float(part.reshape(*np.shape(u), -1)) for (path, u), part in parts}
+        return Gaussian({path: p.prior for path, p in known.items()}, best, roots)
 
     def source_models(self) -> dict[str, dict[str, HostArray]]:
         """De-blended light: source name -> observation name -> (band, height, width) nJy, PSF-convolved, no sky."""

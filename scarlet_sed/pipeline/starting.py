@@ -1,6 +1,6 @@
 """From observations to a fit, as a configuration asks: noise, sources, models, optimiser."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -31,6 +31,9 @@ _LAGS = 32
 
 _SHAPE_STEPS = 300
 """Of the fit with free fluxes whose shapes and fluxes start the populations."""
+
+_FEW_BANDS = 8
+"""With fewer bands than this the report says that priors rule."""
 
 Stage = Callable[[str], AbstractContextManager[None]]
 
@@ -73,6 +76,7 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
         with stage("populations"):
             populated = populate(config, shaped, sources, few)
         scene, observations = populated.scene, list(shaped.observations)
+        notes = (*notes, *_about(populated))
     with stage("fit"):
         result = fit(
             scene,
@@ -85,6 +89,18 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
             progress=progress,
         )
     return Started(result, notes, populated)
+
+
+def _about(populated: Populated) -> Iterator[str]:
+    """What a reader should know about the populations."""
+    bands = len(populated.filters)
+    if bands < _FEW_BANDS and populated.starts:
+        yield (
+            f"{bands} bands say little about redshift, age, dust and metallicity apart: what the spectra say rests on "
+            "their priors as well, and a redshift may have other modes than the one that is listed"
+        )
+    if populated.stars:
+        yield f"points that a black body describes better than a galaxy: {', '.join(populated.stars)}"
 
 
 def asked_models(config: Config, sources: Detections) -> dict[str, str]:

@@ -12,7 +12,6 @@ from scarlet_sed.plot.rgb import Stretch as Stretch
 from scarlet_sed.plot.rgb import residual_rgb as residual_rgb
 from scarlet_sed.plot.rgb import rgb as rgb
 from scarlet_sed.plot.sed import Drawn as Drawn
-from scarlet_sed.plot.sed import draws_of as draws_of
 from scarlet_sed.plot.sed import sed as sed
 from scarlet_sed.plot.view import Layer as Layer
 from scarlet_sed.plot.view import View as View

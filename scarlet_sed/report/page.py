@@ -1,6 +1,6 @@
 """The report: one HTML file with everything a person wants to look at after a fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -104,7 +104,7 @@ def render_report(content: Content, figures: Mapping[str, Figure] | None = None)
             pictures=pictures,
             orientation=_orientation(fit.scene),
             chi2=goodness_grid(content.goodness),
-            truth=content.truth and {"summary": content.truth.summary(), "table": content.truth.grid(content.catalog)},
+            truth=content.truth and truth_section(content.truth, content.catalog),
             sources=cards,
             sources_left_out=max(len(fit.scene) - len(cards), 0),
             catalog=catalog_grid(content.catalog),
@@ -180,24 +180,30 @@ def _cards(content: Content, layers: Mapping[str, plot.Layer], view: plot.View) 
 
 def _sed(content: Content, name: str) -> str:
     """The picture of a source's spectrum, or nothing for one without a population."""
-    made = content.populated
+    made, fit = content.populated, content.fit
     if made is None or name not in made.flux:
         return ""
-    source = content.fit.scene.sources[name]
-    redshift = float(np.asarray(content.fit.scene.values[f"{name}.redshift"]))
-    sigma = content.fit.uncertainties or {}
-    drawn = []
-    for part, component in source.components():
-        population = component.spectrum
-        if not isinstance(population, StellarPopulation):
-            return ""
-        prefix = f"{name}.{part}.spectrum." if part else f"{name}.spectrum."
-        own = {path.removeprefix(prefix): s for path, s in sigma.items() if path.startswith(prefix)}
-        if f"{name}.redshift" in sigma:
-            own["redshift"] = sigma[f"{name}.redshift"]
-        others = plot.draws_of(population, redshift, own) if own else ()
-        drawn.append(plot.Drawn(population, redshift, others))
-    return embed(plot.sed(drawn, made.filters, made.flux[name], made.error[name]), 90)
+    components = {(f"{name}.{part}" if part else name): c for part, c in fit.scene.sources[name].components()}
+    populations = tuple(c.spectrum for c in components.values() if isinstance(c.spectrum, StellarPopulation))
+    if len(populations) < len(components):
+        return ""
+    names = {f"{name}.redshift": "redshift"}
+    for number, path in enumerate(components):
+        names |= {p: f"{number}.{p.removeprefix(f'{path}.spectrum.')}" for p in _below(fit, f"{path}.spectrum.")}
+    gaussian = fit.gaussian(path for path in names if path in fit.scene.parameters)
+    redshift = float(np.asarray(fit.scene.values[f"{name}.redshift"]))
+    drawn = plot.Drawn(populations, redshift, None if gaussian is None else gaussian.renamed(names))
+    truth = None if content.truth is None else content.truth.fluxes_of(name, content.catalog, made.filters.names)
+    return embed(plot.sed(drawn, made.filters, made.flux[name], made.error[name], truth=truth), 90)
+
+
+def truth_section(truth: Comparison, catalog: QTable) -> dict[str, Any]:
+    """What the template needs of the comparison with the truth."""
+    return {"summary": truth.summary(), "table": truth.grid(catalog), "physics": truth.physics_grid(catalog)}
+
+
+def _below(fit: FitResult, prefix: str) -> Iterator[str]:
+    return (path for path in fit.scene.parameters if path.startswith(prefix))
 
 
 def physics(catalog: QTable, row: int) -> str:

@@ -151,7 +151,7 @@ class StellarPopulation(Spectrum, Parameterized):
                 fix="leave the band out, or use an engine with a redder grid",
             )
 
-    def spectrum(self, redshift: ArrayLike) -> tuple[HostArray, Array]:
+    def spectrum(self, redshift: ArrayLike) -> tuple[Array, Array]:
         """(cell,) observed wavelength in Angstrom, and (cell,) f_nu in nJy with each line spread over two cells."""
         own, z = resolve(self), as_float(redshift)
         rest = own._rest(z)
@@ -160,7 +160,7 @@ class StellarPopulation(Spectrum, Parameterized):
         share = at - cell
         spread = (rest.old + rest.young).at[cell].add(rest.lines * as_float((1 - share) / LOG_STEP))
         spread = spread.at[cell + 1].add(rest.lines * as_float(share / LOG_STEP))
-        return self.engine.wavelength * (1 + float(z)), own._scale(z) * spread
+        return as_float(self.engine.wavelength) * (1 + z), own._scale(z) * spread
 
     def surviving_mass(self, redshift: ArrayLike | None = None) -> Array:
         """log10 of the mass that remains, in solar masses; what counts is the grid's (BC03 here: living stars only).

@@ -163,11 +163,13 @@ def relative_low_rank(spectra: HostArray, rank: int) -> tuple[HostArray, HostArr
 def _weighted_rows(target: HostArray, weight: HostArray, basis: HostArray) -> HostArray:
     """For each row of the target, the coefficients of the basis with the least weighted square error."""
     rank = len(basis)
-    products = (basis[:, None, :] * basis[None, :, :]).reshape(rank * rank, -1)
+    upper = np.triu_indices(rank)
+    products = (basis[upper[0]] * basis[upper[1]]).T
     found = np.empty((len(target), rank))
     for start in range(0, len(target), 512):
         chunk = slice(start, start + 512)
-        normal = (weight[chunk] @ products.T).reshape(-1, rank, rank)
+        normal = np.empty((len(target[chunk]), rank, rank))
+        normal[:, upper[0], upper[1]] = normal[:, upper[1], upper[0]] = weight[chunk] @ products
         right = (weight[chunk] * target[chunk]) @ basis.T
         ridge = 1e-13 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / rank * np.eye(rank)
         found[chunk] = np.linalg.solve(normal + ridge, right[..., None])[..., 0]

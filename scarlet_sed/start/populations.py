@@ -9,14 +9,21 @@ import numpyro.distributions as dist
 from scarlet_sed.errors import FilterError
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
 from scarlet_sed.light import Blend, Component, Light
+from scarlet_sed.morphology.point import Point
 from scarlet_sed.parameters import Parameter
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.scene.source import Source
+from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.start.fluxes import LinearFluxes, linear_fluxes
 from scarlet_sed.start.observations import Observations, as_list
 from scarlet_sed.typing import HostArray
+
+_TEMPERATURES = (1500.0, 50_000.0)
+"""K, of stars."""
+_FLUXES = (5.0, 4.0)
+"""Mean and spread of the natural logarithm of nJy, of stars."""
 
 
 class Start(NamedTuple):
@@ -40,6 +47,7 @@ class Populated(NamedTuple):
         flux: (band,) nJy that the images say without any spectrum, by source; NaN where a band does not see it.
         error: (band,) nJy, by source.
         starts: the fits of those fluxes, by source.
+        stars: unresolved sources that a black body describes better than a galaxy does, and that shine as one.
     """
 
     scene: Scene
@@ -47,6 +55,7 @@ class Populated(NamedTuple):
     flux: dict[str, HostArray]
     error: dict[str, HostArray]
     starts: dict[str, Start]
+    stars: tuple[str, ...] = ()
 
 
 def with_populations(
@@ -64,7 +73,8 @@ def with_populations(
     """Replace the spectra of sources by populations, started by a fit of the sources' fluxes.
 
     Fluxes come from linear least squares with shapes and positions as they are; components of a source share redshift
-    and start, and their masses share out the light.
+    and start, and their masses share out the light. A point whose fluxes a black body describes better (by the Bayesian
+    information criterion) becomes a star, unless its redshift is known.
 
     Args:
         scene: with shapes near the truth, such as that of a fit with free fluxes.
@@ -101,11 +111,59 @@ def with_populations(
             )
             starts |= {chosen[row]: Start(fit, index) for index, row in enumerate(rows)}
     sources = dict(scene.sources)
+    points = [row for row, name in enumerate(chosen) if free[row] and _is_point(scene.sources[name])]
+    stars = _stars(points, flux, error, filters, [starts[name] for name in chosen], floor, len(population.parameters))
+    for row, temperature in stars.items():
+        name = chosen[row]
+        sources[name] = _star(scene.sources[name], *temperature)
+        del starts[name]
+    chosen = tuple(name for row, name in enumerate(chosen) if row not in stars)
     for name in chosen:
         z: Any = fixed.get(name, Parameter(starts[name].redshift, prior))
         sources[name] = _populated(scene.sources[name], name, population, starts[name], z, linear)
-    return Populated(scene.with_sources(sources), filters, dict(zip(chosen, flux, strict=True)),
-                     dict(zip(chosen, error, strict=True)), starts)  # fmt: skip
+    everyone = tuple(scene.sources if names is None else names)
+    return Populated(
+        scene.with_sources(sources),
+        filters,
+        dict(zip(everyone, flux, strict=True)),
+        dict(zip(everyone, error, strict=True)),
+        starts,
+        tuple(everyone[row] for row in stars),
+    )
+
+
+def _is_point(source: Source) -> bool:
+    return all(isinstance(component.morphology, Point) for _, component in source.components())
+
+
+def _stars(
+    points: Sequence[int],
+    flux: HostArray,
+    error: HostArray,
+    filters: Filters,
+    starts: Sequence[Start],
+    floor: float,
+    numbers: int,
+) -> dict[int, tuple[float, float]]:
+    """Temperature in K and flux in nJy at the reference wavelength of those points that are rather stars, by row."""
+    if not points:
+        return {}
+    light = BlackBody(dist.LogUniform(*_TEMPERATURES), dist.LogNormal(*_FLUXES))
+    fit = fit_photometry(flux[points], error[points], filters, light, 0.0, floor=floor)
+    found = {}
+    for index, row in enumerate(points):
+        galaxy = starts[row]
+        penalty = (numbers + 1 - 2) * np.log(fit.bands[index])
+        if fit.chi2[index] < galaxy.fit.chi2[galaxy.row] + penalty:
+            found[row] = (float(fit.values["temperature"][index]), float(fit.values["flux"][index]))
+    return found
+
+
+def _star(source: Source, temperature: float, flux: float) -> Source:
+    kelvin: Any = Parameter(temperature, dist.LogUniform(*_TEMPERATURES))
+    nanojansky: Any = Parameter(flux, dist.LogNormal(*_FLUXES))
+    _, component = source.components()[0]
+    return Source(source.position, BlackBody(kelvin, nanojansky) * component.morphology, 0.0, source.box)
 
 
 def _photometry(

@@ -1,0 +1,239 @@
+"""Mock fields with known truth: are the fluxes and masses of blended populations right, and their errors?
+
+    .venv/bin/python benchmarks/populations/mocks.py [--fields 9] [--keep FOLDER]
+
+Galaxies with spectra drawn from the priors, at given redshifts, are drawn by GalSim with empirical NIRCam PSFs (the
+CEERS PSFs of `../shared/data/ceers_psf`; bands without one get their neighbour's, stretched by the ratio of the
+wavelengths), half of them in close pairs; then the very path of `scarlet-sed fit` runs on the files, with a catalogue
+of positions (20 mas off) and redshifts. Prints tables, and writes benchmarks/results/mocks.json and a figure.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import galsim
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+from astropy.io import fits
+from astropy.table import QTable, Table
+
+import scarlet_sed as ss
+from scarlet_sed.infer.starting_points import Coordinates
+from scarlet_sed.parameters import as_float
+from scarlet_sed.pipeline import run_fit
+from scarlet_sed.spectrum.priors import deep_field_population
+from scarlet_sed.sps.engine import Engine
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = Path(os.environ.get("SCARLET_SED_SHARED", ROOT.parent / "shared"))
+PSFS = SHARED / "data" / "ceers_psf"
+FIGURES = Path(__file__).parent / "figures"
+SCALE = 0.03
+FIELD = 9.0
+PER_FIELD = 24
+JITTER = 0.02
+"""Arcsec by which the catalogue's positions are off."""
+
+
+class Band(NamedTuple):
+    """A band: the file of its PSF, how much that is stretched, and the noise in nJy per pixel of 0.03 arcsec."""
+
+    name: str
+    psf: str
+    stretch: float
+    noise: float
+
+
+BANDS = (
+    Band("F090W", "F115W", 0.902 / 1.154, 0.13),
+    Band("F115W", "F115W", 1.0, 0.11),
+    Band("F150W", "F150W", 1.0, 0.11),
+    Band("F200W", "F200W", 1.0, 0.10),
+    Band("F277W", "F277W", 1.0, 0.07),
+    Band("F335M", "F356W", 3.365 / 3.563, 0.10),
+    Band("F356W", "F356W", 1.0, 0.08),
+    Band("F410M", "F444W", 4.083 / 4.421, 0.12),
+    Band("F444W", "F444W", 1.0, 0.11),
+)
+
+
+def psf_of(band: Band) -> np.ndarray:
+    """(n, n) at 15 mas, centred, with a sum of one, the detector's pixel included."""
+    image = fits.getdata(PSFS / f"Pointings12_{band.psf}_Module_A.fits").astype(float)
+    whole = galsim.InterpolatedImage(galsim.ImageD(image / image.sum(), scale=SCALE / 2), flux=1.0)
+    centre = whole.centroid
+    stretched = whole.shift(-centre.x, -centre.y).dilate(band.stretch)
+    made = stretched.drawImage(nx=201, ny=201, scale=SCALE / 2, method="no_pixel", dtype=float).array
+    return made / made.sum()
+
+
+def galaxies(seed: int, engine: Engine | None) -> QTable:
+    """The truth of a field: places, shapes, redshifts, and fluxes of populations drawn from the priors.
+
+    F277W fluxes are log-uniform from 15 to 600 nJy, for which the prior of the mass, uniform in its logarithm, stands.
+    """
+    rng = np.random.default_rng(seed)
+    population = deep_field_population(engine=engine)
+    filters = ss.Filters.load([band.name for band in BANDS])
+    coordinates = Coordinates.of(population, None)
+    rows: list[dict[str, Any]] = []
+    places: list[np.ndarray] = []
+    while len(places) < PER_FIELD:
+        partner = places[-1] if len(places) % 2 else None
+        if partner is None:
+            trial = rng.uniform(-0.5, 0.5, 2) * (FIELD - 1.6)
+        else:
+            angle = rng.uniform(0, 2 * np.pi)
+            trial = partner + rng.uniform(0.3, 0.9) * np.array([np.cos(angle), np.sin(angle)])
+        others = places[:-1] if partner is not None else places
+        if np.all(np.abs(trial) < 0.5 * FIELD - 0.6) and all(np.hypot(*(trial - p)) > 0.9 for p in others):
+            places.append(trial)
+    wanted = 10 ** rng.uniform(np.log10(15), np.log10(600), PER_FIELD)
+    redshift = rng.uniform(0.3, 7.0, PER_FIELD)
+    keys = jax.random.split(jax.random.key(seed), PER_FIELD)
+    for index, place in enumerate(places):
+        parts = jax.random.split(keys[index], len(coordinates.priors))
+        values = {path: prior.sample(k) for k, (path, prior) in zip(parts, coordinates.priors.items(), strict=True)}
+        values["log_mass"] = as_float(9.0)
+        flux = np.asarray(coordinates.fluxes(values, as_float(redshift[index]), filters), float)
+        factor = wanted[index] / flux[4]
+        rows.append(
+            {"east": place[0], "north": place[1], "redshift": redshift[index], "log_mass": 9.0 + np.log10(factor)}
+            | {"av": float(values["attenuation.av"]), "radius": 10 ** rng.uniform(-1.1, -0.5)}
+            | {"index": rng.uniform(0.7, 4.0), "q": rng.uniform(0.35, 1.0), "angle": rng.uniform(0, 180)}
+            | {f"flux_{band.name}": factor * f for band, f in zip(BANDS, flux, strict=True)}
+        )
+    return QTable(Table(rows=rows))
+
+
+def write_field(folder: Path, truth: QTable, seed: int) -> Path:
+    """Images, noise, PSFs, the catalogue and a configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed + 1000)
+    size = round(FIELD / SCALE)
+    for band in BANDS:
+        psf = psf_of(band)
+        kernel = galsim.InterpolatedImage(galsim.ImageD(psf, scale=SCALE / 2), flux=1.0)
+        image = galsim.ImageD(size, size, scale=SCALE)
+        for row in truth:
+            profile = galsim.Sersic(float(row["index"]), half_light_radius=float(row["radius"]))
+            sheared = profile.shear(q=float(row["q"]), beta=float(row["angle"]) * galsim.degrees)
+            seen = galsim.Convolve(sheared, kernel, gsparams=galsim.GSParams(maximum_fft_size=8192))
+            seen = seen.withFlux(float(row[f"flux_{band.name}"])).shift(-float(row["east"]), float(row["north"]))
+            seen.drawImage(image, add_to_image=True, method="no_pixel")
+        sigma = np.full(image.array.shape, band.noise)
+        noisy = image.array + sigma * rng.standard_normal(sigma.shape)
+        for kind, pixels in (("image", noisy), ("noise", sigma)):
+            header = fits.Header({"BUNIT": "nJy"})
+            fits.PrimaryHDU(pixels.astype(np.float32), header).writeto(
+                folder / f"{band.name}_{kind}.fits", overwrite=True
+            )
+        fits.PrimaryHDU(psf.astype(np.float32)).writeto(folder / f"{band.name}_psf.fits", overwrite=True)
+    middle = (size - 1) / 2
+    off = rng.normal(0, JITTER, (2, len(truth)))
+    listed = Table(
+        {
+            "x": middle - (truth["east"] + off[0]) / SCALE,
+            "y": middle + (truth["north"] + off[1]) / SCALE,
+            "redshift": truth["redshift"],
+        }
+    )
+    listed.write(folder / "list.ecsv", overwrite=True)
+    bands = "".join(
+        f'\n[[bands]]\nname = "{b.name}"\nimage = "{b.name}_image.fits"\nnoise = "{b.name}_noise.fits"\n'
+        f'psf = "{b.name}_psf.fits"\npsf_oversampling = 2\n'
+        for b in BANDS
+    )
+    path = folder / "config.toml"
+    path.write_text(
+        f'seed = {seed}\n[data]\nunit = "nJy"\npixel_scale = {SCALE}\n[catalog]\npath = "list.ecsv"\n'
+        '[model]\ndefault = "population"\n[fit]\nsteps = 500\n[output]\nreport = false\nscene = false\n' + bands,
+        encoding="utf-8",
+    )
+    return path
+
+
+def pulls(truth: QTable, catalog: QTable) -> dict[str, np.ndarray]:
+    """Differences over errors: (galaxy, band) of fluxes, (galaxy,) of mass and A_V; the list's order is kept."""
+    flux = np.stack(
+        [
+            (catalog[f"flux_{b.name}"].value - truth[f"flux_{b.name}"]) / catalog[f"flux_error_{b.name}"].value
+            for b in BANDS
+        ],
+        axis=1,
+    )
+    ratio = np.stack([catalog[f"flux_{b.name}"].value / truth[f"flux_{b.name}"] for b in BANDS], axis=1)
+    mass = np.asarray(catalog["log_mass"] - truth["log_mass"], float)
+    av = catalog["av"].value - np.asarray(truth["av"], float)
+    return {
+        "flux": np.asarray(flux, float),
+        "flux ratio": np.asarray(ratio, float),
+        "log_mass": mass / np.asarray(catalog["log_mass_error"], float),
+        "log_mass offset": mass,
+        "av": av / np.asarray(catalog["av_error"].value, float),
+    }
+
+
+def summary(values: np.ndarray) -> dict[str, float]:
+    """Mean, median, standard deviation, scatter from the median absolute deviation, share beyond three."""
+    v = values[np.isfinite(values)]
+    return {
+        "count": int(v.size),
+        "mean": float(v.mean()),
+        "median": float(np.median(v)),
+        "std": float(v.std()),
+        "scatter": float(1.4826 * np.median(np.abs(v - np.median(v)))),
+        "beyond 3": float(np.mean(np.abs(v) > 3)),
+    }
+
+
+def figure(found: dict[str, np.ndarray]) -> None:
+    FIGURES.mkdir(exist_ok=True)
+    drawing, axes = plt.subplots(1, 3, figsize=(11, 3.5), layout="constrained")
+    x = np.linspace(-4, 4, 200)
+    for ax, (name, label) in zip(axes, (("flux", "fluxes"), ("log_mass", "log mass"), ("av", "A_V")), strict=True):
+        ax.hist(found[name].ravel(), bins=np.linspace(-4, 4, 33), density=True, color="C0", alpha=0.7)
+        ax.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color="0.2")
+        ax.set(xlabel=f"(result - truth) / error, {label}")
+    drawing.savefig(FIGURES / "mocks.png", dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fields", type=int, default=9)
+    parser.add_argument("--seed", type=int, default=100)
+    parser.add_argument("--keep", type=Path, help="keep images and catalogues in this folder; run again to go on")
+    given = parser.parse_args()
+    if not PSFS.is_dir():
+        print(f"skipped: {PSFS} is missing (set SCARLET_SED_SHARED)")
+        return
+    start = time.monotonic()
+    each = []
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary) if given.keep is None else given.keep
+        for number in range(given.fields):
+            folder = base / f"field{number}"
+            truth = galaxies(given.seed + number, None)
+            if not (folder / "out" / "catalog.ecsv").exists():
+                run_fit(write_field(folder, truth, given.seed + number), folder / "out", progress=False)
+            each.append(pulls(truth, QTable.read(folder / "out" / "catalog.ecsv")))
+            pooled = {name: np.concatenate([e[name] for e in each]) for name in each[0]}
+            print(f"field {number}, {time.monotonic() - start:.0f} s", flush=True)
+            for name, values in pooled.items():
+                print(f"  {name:<16}" + "  ".join(f"{k} {v:.3f}" for k, v in summary(values).items()), flush=True)
+    result = {name: summary(values) for name, values in pooled.items()}
+    result["flux by band"] = {b.name: summary(pooled["flux"][:, i]) for i, b in enumerate(BANDS)}
+    result |= {"galaxies": len(pooled["log_mass"]), "seconds": time.monotonic() - start, "load": os.getloadavg()}
+    figure(pooled)
+    (ROOT / "benchmarks/results").mkdir(exist_ok=True)
+    (ROOT / "benchmarks/results/mocks.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
