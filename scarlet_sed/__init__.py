@@ -20,6 +20,7 @@ from scarlet_sed.infer import (
     truncated,
 )
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
+from scarlet_sed.infer.zero_points import zero_points
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.noise import GaussianNoise, Noise, StudentT
@@ -167,6 +168,7 @@ __all__ = [
     "save_scene",
     "truncated",
     "with_populations",
+    "zero_points",
 ]
 
 

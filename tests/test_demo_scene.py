@@ -58,7 +58,7 @@ def test_the_truth_lists_the_physics_of_galaxies_and_none_for_the_star(folder):
     assert truth["av"].unit == u.mag
     # the dropout: nothing blueward of Lyman alpha at z = 7.15
     row = truth[list(truth["name"]).index("dropout")]
-    assert row["flux_F090W"].value < 0.02 * row["flux_F115W"].value
+    assert row["flux_F814W"].value < 0.01 * row["flux_F115W"].value
 
 
 def test_position_angle_runs_from_north_through_east():

@@ -10,6 +10,7 @@ import scarlet_sed as ss
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from scarlet_sed.infer.levenberg import minimize
 from scarlet_sed.infer.photometry import fit_photometry
+from scarlet_sed.infer.zero_points import zero_points
 from scarlet_sed.spectrum.priors import HISTORIES, deep_field_population
 from tests.sps import small_grid
 
@@ -55,6 +56,27 @@ def test_known_redshifts_are_kept() -> None:
     found = fit_photometry(flux, 0.05 * flux, filters, simple(), [1.5], library=256, starts=3, steps=15)
     assert found.redshift.tolist() == [1.5] and "redshift" not in found.values
     assert abs(found.values["log_mass"][0] - 9.5) < 3 * found.errors["log_mass"][0]
+
+
+def test_zero_points_are_found_and_faint_bands_are_left_alone() -> None:
+    filters = ss.Filters.load(BANDS)
+    rng = np.random.default_rng(1)
+    redshift = rng.uniform(0.5, 3.0, 12)
+    numbers = rng.uniform([9.0, 0.1, 0.1], [10.0, 2.0, 0.8], (12, 3))
+    flux = np.stack([np.asarray(truth(*n)(filters, z), float) for n, z in zip(numbers, redshift, strict=True)])
+    wanted = np.ones(len(BANDS))
+    wanted[[2, 7]] = 1.08, 0.94
+    error = 0.01 * flux
+    error[:, 9] = 10 * flux[:, 9]
+    off = flux / wanted
+    found = zero_points(off, error, filters, simple(), redshift, floor=0.01, rounds=3, library=256, starts=3, steps=15)
+    assert found[9] == 1.0
+    # a slope over all bands is dust's as much as zero points': what a band says is its step against its neighbours
+    for band in (2, 7):
+        step = found[band] / np.sqrt(found[band - 1] * found[band + 1])
+        assert step == pytest.approx(wanted[band], abs=0.02)
+    with pytest.raises(DataError, match="no band has 5 galaxies"):
+        zero_points(off[:3], error[:3], filters, simple(), redshift[:3])
 
 
 @pytest.mark.parametrize("history", HISTORIES)

@@ -11,6 +11,7 @@ import scarlet_sed as ss
 from scarlet_sed.errors import DomainError, FilterError
 from scarlet_sed.infer.posterior import LogPosterior, log_prob
 from scarlet_sed.io.catalog import build_catalog
+from scarlet_sed.io.propagation import Correlations
 from scarlet_sed.start.populations import with_populations
 from tests.sps import small_grid
 
@@ -74,11 +75,49 @@ def test_fluxes_start_populations_and_the_fit_finds_them(truth: ss.Scene, rng: n
         path = f"{name}.spectrum.log_mass"
         off = float(fit.scene.values[path] - truth.values[path])
         assert abs(off) < 4 * float(fit.uncertainties[path]) + 0.01, name
-    table = build_catalog(fit.scene, fit.observations, uncertainties=fit.uncertainties)
+    together = Correlations(fit.laplace.order, fit.laplace.covariance)
+    table = build_catalog(fit.scene, fit.observations, uncertainties=fit.uncertainties, correlations=together)
     assert np.all(np.isfinite(table["log_mass_error"])) and np.all(np.asarray(table["log_sfr"]) > -1)
     np.testing.assert_allclose(table["log_mass"], [10.0, 10.6], atol=0.2)
     assert {"av", "mean_age", "log_surviving_mass", "redshift_error"} <= set(table.colnames)
     assert np.all(np.isnan(table["redshift_error"]))  # they were given
+    # the Gaussian of the fit, carried through nothing, gives the fit's own errors; through the light, those of fluxes
+    paths = [path for path in fit.scene.parameters if path.startswith("a.spectrum.")]
+    gaussian = fit.gaussian([*paths, "a.unknown"])
+    assert gaussian is not None and set(gaussian.priors) == set(paths)
+    for path, spread in gaussian.spread(lambda values: values).items():
+        np.testing.assert_allclose(spread, fit.uncertainties[path], rtol=0.02)
+        np.testing.assert_allclose(gaussian.values()[path], fit.scene.values[path], rtol=1e-5)
+    short = gaussian.renamed({path: path.removeprefix("a.spectrum.") for path in paths})
+    light = fit.scene.sources["a"].light.spectrum
+
+    def fluxes(values: dict[str, jax.Array]) -> jax.Array:
+        return light.set(values)(ss.Filters.load(BANDS), 0.9)
+
+    listed = [table[f"flux_error_{band}"].value[0] for band in BANDS]
+    np.testing.assert_allclose(short.spread(fluxes), listed, rtol=0.02)
+    assert fit._replace(laplace=None).gaussian(paths) is None
+
+
+def test_a_point_that_a_black_body_describes_is_a_star(rng: np.random.Generator) -> None:
+    frame = ss.Frame.covering(blank())
+    cool, young = ss.BlackBody(4200.0, 400.0), population(9.6, 0.3, 0.3)
+    lights = {"star": cool * ss.Point(), "galaxy": young * ss.Point()}
+    places = {"star": (0.3, 0.2), "galaxy": (-0.3, -0.2)}
+    drawn = ss.Scene(
+        {n: ss.Source(places[n], light, 1.3 if n == "galaxy" else 0.0) for n, light in lights.items()}, frame
+    )
+    observation = observed(drawn, rng)
+    free = ss.FreeSpectrum(ss.Parameter(np.ones(7), dist.HalfNormal(np.full(7, 1e4))), BANDS)
+    begun = ss.Scene({n: ss.Source(where, free * ss.Point()) for n, where in places.items()}, frame)
+    options = {"library": 512, "starts": 4, "steps": 20, "redshift": dist.Uniform(0.05, 6.0)}
+    made = with_populations(begun, observation, population(9.0, 0.3, 0.3), **options)
+    assert made.stars == ("star",) and set(made.starts) == {"galaxy"}
+    assert isinstance(made.scene.sources["star"].light.spectrum, ss.BlackBody)
+    assert float(made.scene.values["star.spectrum.temperature"]) == pytest.approx(4200, rel=0.1)
+    # a redshift that is known says that it is a galaxy
+    known = with_populations(begun, observation, population(9.0, 0.3, 0.3), **options, known={"star": 1.0})
+    assert known.stars == ()
 
 
 def test_scenes_with_populations_are_saved_with_one_engine(truth: ss.Scene, tmp_path: Path) -> None:
