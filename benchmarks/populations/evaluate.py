@@ -8,6 +8,7 @@ Needs a grid: `scarlet-sed grid build`. Prints tables, and writes benchmarks/res
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,14 +20,18 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import sections
 
 import scarlet_sed as ss
-from scarlet_sed.pipeline.comparing import BANDS, Comparison, Draw, compare_engines, population, with_draw
+from scarlet_sed.pipeline.comparing import BANDS, Comparison, Draw, compare_engines, percentiles, population, with_draw
 from scarlet_sed.pipeline.populations import default_grid
 from scarlet_sed.sps.basis import BasisSynthesis
 from scarlet_sed.sps.emulator.shipped import shipped_emulator
 from scarlet_sed.sps.emulator.weights import read_weights
 from scarlet_sed.sps.engine import Engine
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
+from table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = Path(__file__).parent / "figures"
@@ -93,6 +98,35 @@ def figure(comparisons: dict[str, Comparison]) -> None:
     drawing.savefig(FIGURES / "engines.png", dpi=100)
 
 
+def described(draws: int, name: str, comparisons: dict[str, Comparison], costs: dict[str, Any]) -> list[str]:
+    """The section of the report."""
+    parts = [
+        f"`evaluate.py`, {draws} fresh galaxies, half of each family, {len(BANDS)} bands, redshifts 0.01-8, bands at "
+        f"rest above 1250 A, lines included; weights {name[:12]}. |dm| in mmag."
+    ]
+    levels = ("50 %", "90 %", "99 %", "99.9 %", "largest")
+    for engine, comparison in comparisons.items():
+        rows = [[family, cut, *(f"{x:.3f}" for x in values)] for family, cut, values in comparison.rows()]
+        parts.append(f"**{engine}**")
+        parts.append(markdown(("family", "galaxies", *levels), rows))
+        for family, dex in comparison.lines.items():
+            slopes = ", ".join(f"{k} {100 * v:.2f} %" for k, v in comparison.gradients[family].items())
+            parts.append(
+                f"{family}: lines above 1 % of H-beta differ by "
+                + " / ".join(f"{x:.4f}" for x in percentiles(np.abs(dex), 1.0)[:3])
+                + f" dex at 50/90/99 %; median relative error of the gradient of ln flux: {slopes}; differences of "
+                f"neighbouring bands correlate with {comparison.correlation(family):.2f}."
+            )
+    table = [
+        [case, engine, *(f"{row[key]:.2f}" if "compile" in key else f"{row[key]:.0f}" for key in row)]
+        for case, engines in costs.items()
+        for engine, row in engines.items()
+    ]
+    heads = ("case", "engine", "forward (us a galaxy)", "compile (s)", "with gradient (us)", "compile (s)")
+    parts += [markdown(heads, table), "![by band and redshift](figures/engines.png)"]
+    return parts
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=20_000)
@@ -120,6 +154,7 @@ def main() -> None:
         for name, row in table.items():
             print(f"  {name:<8}" + "  ".join(f"{key} {value:8.2f}" for key, value in row.items()))
     figure(comparisons)
+    sections.put("evaluate", described(given.draws, neural.name, comparisons, costs))
     result = {
         "draws": given.draws,
         "weights": neural.name,

@@ -7,18 +7,24 @@ The data (`../shared/data/cosmos_specz`, from LePHARE's examples) are skipped wi
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpyro.distributions as dist
+import sections
 from astropy.table import Table
 
 import scarlet_sed as ss
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
 from scarlet_sed.infer.zero_points import zero_points
 from scarlet_sed.spectrum.priors import deep_field_population
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
+from table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared/data/cosmos_specz/COSMOS_first100specz.fits"
@@ -82,6 +88,38 @@ def figures(free: PhotometryFit, fixed: PhotometryFit, true: np.ndarray) -> None
     figure.savefig(FIGURES / "photoz.png", dpi=110)
 
 
+def described(
+    result: dict[str, Any], free: PhotometryFit, fixed: PhotometryFit, true: np.ndarray
+) -> list[str]:  # fmt: skip
+    """The section of the report."""
+    rows = [
+        [name, *(f"{result[name][key]:.4f}" for key in ("nmad", "outliers", "bias"))]
+        for name in ("all", "detected in 4 bands")
+    ]
+    off = np.flatnonzero(np.abs(free.redshift - true) / (1 + true) > 0.15)
+    wrong = [
+        [str(i), f"{true[i]:.3f}", f"{free.redshift[i]:.3f}", f"{free.chi2[i]:.0f}", f"{fixed.chi2[i]:.0f}"]
+        for i in off
+    ]
+    levels = ", ".join(f"{value:.2f} at {level}" for level, value in result["chi2_per_band_fixed"].items())
+    return [
+        f"`photoz.py`: {len(true)} galaxies with spectroscopic redshifts, {len(BANDS)} bands "
+        f"({', '.join(BANDS.values())}), "
+        f"an error floor of {result['floor']:.0%}, {result['history']} histories, "
+        + (
+            "zero points of each quarter of the galaxies from the spectroscopic redshifts of the others."
+            if set(result["zero_points"].values()) != {1.0}
+            else "fluxes as they are."
+        ),
+        markdown(("galaxies", "NMAD", "outliers (> 0.15)", "bias"), rows),
+        f"At the spectroscopic redshift, chi-square per band with that floor: {levels}.",
+        "Outliers:",
+        markdown(("galaxy", "spectroscopic", "found", "chi-square there", "at the spectroscopic one"), wrong),
+        "Factors on the fluxes: " + ", ".join(f"{b} {f:.3f}" for b, f in result["zero_points"].items()) + ".",
+        "![redshifts and chi-squares](figures/photoz.png)",
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--floor", type=float, default=0.05)
@@ -136,6 +174,7 @@ def main() -> None:
             f"ln p {free.log_posterior[row]:.1f} {fixed.log_posterior[row]:.1f}"
         )
     figures(free, fixed, true)
+    sections.put("photoz", described(result, free, fixed, true))
     (ROOT / "benchmarks/results").mkdir(exist_ok=True)
     (ROOT / "benchmarks/results/photoz.json").write_text(json.dumps(result, indent=1) + "\n")
 

@@ -12,6 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import sections
 from draws import BANDS
 from measures import FOLDER, HEADINGS, REDSHIFTS, cells
 
@@ -19,8 +20,6 @@ sys.path.insert(0, str(FOLDER.parent / "ours"))
 from table import markdown
 
 FIGURES = FOLDER / "figures"
-MARKS = ("<!-- evaluate: begin -->", "<!-- evaluate: end -->")
-"""Between these, evaluate.py writes about the basis and the neural emulator; validate.py leaves that alone."""
 BLUER = "bluer bands with over 1e-3 of the brightest"
 RELATIVE = ("quantity", *HEADINGS[1:])
 GOALS = {"reference": (99, 0.5), "like": ((50, 1.5), (90, 3.0), (99, 8.0))}
@@ -157,11 +156,9 @@ def pictures(name: str, curves: dict[str, Any], arrays: dict[str, Any]) -> None:
     plt.close(figure)
 
 
-def write(path: Path, head: str, sections: list[str]) -> None:
-    """Write the report, keeping what evaluate.py put between its marks."""
-    kept = "\n\n*(written by `benchmarks/populations/evaluate.py`)*\n\n"
-    if path.exists() and MARKS[0] in path.read_text():
-        kept = path.read_text().split(MARKS[0])[1].split(MARKS[1])[0]
-    parts = ["# Stellar populations: how right the numbers are", head, *sections]
-    path.write_text("\n\n".join(parts) + f"\n\n## The basis and the neural emulator\n\n{MARKS[0]}{kept}{MARKS[1]}\n")
+def write(path: Path, head: str, parts: list[str]) -> None:
+    """Write the report, keeping what other scripts wrote into it."""
+    others = sections.kept(path.read_text(encoding="utf-8") if path.exists() else "")
+    whole = ["# Stellar populations: how right the numbers are", head, *parts, *others]
+    path.write_text("\n\n".join(whole) + "\n", encoding="utf-8")
     print(f"written: {path}")
