@@ -50,6 +50,7 @@ from scarlet_sed.spectrum.priors import deep_field_population
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.spectrum.templates import Templates
 from scarlet_sed.sps.basis import BasisSynthesis
+from scarlet_sed.sps.dust_emission import DustEmission
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
 from scarlet_sed.sps.engine import Engine
 from scarlet_sed.sps.exact import ExactSynthesis
@@ -104,6 +105,7 @@ __all__ = [
     "DelayedTau",
     "Detections",
     "Dirichlet",
+    "DustEmission",
     "EllipticityPrior",
     "Engine",
     "ExactSynthesis",

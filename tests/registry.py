@@ -34,6 +34,7 @@ from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.spectrum.powerlaw import PowerLaw
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.spectrum.templates import Templates
+from scarlet_sed.sps.dust_emission import DustEmission
 from scarlet_sed.sps.emulator.shipped import shipped_emulator
 from scarlet_sed.sps.engine import Engine
 from scarlet_sed.sps.histories.base import History
@@ -150,15 +151,23 @@ def dust() -> Attenuation:
     )
 
 
-def population(history: History, engine: Engine | None = None) -> StellarPopulation:
+def population(
+    history: History, engine: Engine | None = None, emission: DustEmission | None = None
+) -> StellarPopulation:
     return StellarPopulation(
         dist.Uniform(6.0, 12.0),
         dist.Uniform(-1.3, 0.39),
         dist.Uniform(-4.0, -0.5),
         history=history,
         attenuation=dust(),
+        emission=emission,
         engine=small_grid.exact() if engine is None else engine,
     )
+
+
+def dust_emission() -> DustEmission:
+    priors = (dist.Uniform(0.5, 4.5), dist.LogUniform(0.1, 25.0), dist.Uniform(0.0, 0.2))
+    return DustEmission(small_grid.small_grid(), *priors)
 
 
 HISTORIES: dict[str, Case] = {
@@ -198,6 +207,12 @@ SPECTRA |= {
     "neural": Case(
         lambda: population(DelayedTau(dist.Uniform(0.001, 13.0), dist.LogUniform(0.01, 100.0)), shipped_emulator()),
         OLD_AND_YOUNG,
+        step=1e-6,
+        redshifts=AWAY,
+    ),
+    "dust emission": Case(
+        lambda: population(Constant(dist.Uniform(0.02, 10.0), 0.004), emission=dust_emission()),
+        ({"attenuation.av": 0.0}, {"emission.umin": 0.1}, {"emission.umin": 25.0, "emission.gamma": 1.0}),
         step=1e-6,
         redshifts=AWAY,
     ),

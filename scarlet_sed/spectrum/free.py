@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from typing import Any, final
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import FilterError
 from scarlet_sed.parameters import as_leaf, parameter
 from scarlet_sed.photometry.filters import Filters, canonical_name, checked_names
-from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.photometry.parts import in_parts
+from scarlet_sed.spectrum.base import BandLight, Spectrum
 from scarlet_sed.typing import Array
 
 
@@ -44,6 +46,14 @@ class FreeSpectrum(Spectrum):
             FilterError: for a filter this spectrum has no flux for.
         """
         return self.flux[np.array([self._index(name) for name in filters.names])]
+
+    def light(self, filters: Filters, redshift: Array, nodes: int = 1) -> BandLight:
+        """One piece; with 3 nodes, flat (f_nu) within each band."""
+        if nodes == 1:
+            return super().light(filters, redshift)
+        parts, at = in_parts(filters, nodes)
+        share = jnp.sum(parts.weight, axis=-1).reshape(at.shape)
+        return BandLight((self.fluxes(filters, redshift)[:, None] * share)[None], at[None])
 
     def _index(self, name: str) -> int:
         if name in self.bands:

@@ -14,10 +14,12 @@ from scarlet_sed.errors import FilterError, ParameterError
 from scarlet_sed.parameters import Parameterized, as_float, parameter, resolve
 from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.photometry.parts import in_parts
 from scarlet_sed.photometry.quadrature import LOG_STEP
 from scarlet_sed.photometry.rebin import LIGHT_SPEED
 from scarlet_sed.photometry.shift import band_averages, line_averages
 from scarlet_sed.spectrum.base import BandLight, Spectrum
+from scarlet_sed.sps.dust_emission import DustEmission, absorbed_luminosity
 from scarlet_sed.sps.emulator.shipped import shipped_emulator
 from scarlet_sed.sps.engine import NJY_HZ_PER_SUN, Dimming, Engine, Population, StellarLight
 from scarlet_sed.sps.histories.base import History
@@ -43,17 +45,20 @@ class StellarPopulation(Spectrum, Parameterized):
         log_ionization: log10 of the ionisation parameter U.
         history: when the stars formed.
         attenuation: dust; None for none.
+        emission: how that dust emits what it takes; None leaves its emission out.
         engine: the synthesis: None for the neural emulator that ships, `ExactSynthesis(Grid.open(path))`, ...
         cosmology: for distance and the age of the universe.
         intergalactic: whether intergalactic gas absorbs.
 
     Raises:
         DomainError: if a number, or the support of a prior, leaves the engine's domain.
-        ParameterError: if history, attenuation or engine are something else.
+        ParameterError: if history, attenuation, emission or engine are something else, or the templates of the
+            emission end before the engine's spectra.
     """
 
     history: History
     attenuation: Attenuation | None
+    emission: DustEmission | None
     engine: Engine
     gas: InterGalactic | None
     log_mass: Array = parameter(doc="log10 of the mass formed in solar masses", shape=())
@@ -69,13 +74,14 @@ class StellarPopulation(Spectrum, Parameterized):
         *,
         history: History,
         attenuation: Attenuation | None = None,
+        emission: DustEmission | None = None,
         engine: Engine | None = None,
         cosmology: Cosmology | None = None,
         intergalactic: bool = True,
     ) -> None:
         self.engine = shipped_emulator() if engine is None else engine
         self.history = history
-        self.attenuation = attenuation
+        self.attenuation, self.emission = attenuation, emission
         self.log_mass, self.log_metallicity, self.log_ionization = log_mass, log_metallicity, log_ionization
         self.cosmology = Cosmology() if cosmology is None else cosmology
         for value, kind, what in ((history, History, "history"), (self.engine, Engine, "engine")):
@@ -88,6 +94,13 @@ class StellarPopulation(Spectrum, Parameterized):
                 f"the attenuation of a StellarPopulation is a {type(attenuation).__name__}",
                 fix="give Attenuation(curve, av, birth_cloud), or None",
             )
+        if emission is not None:
+            if not isinstance(emission, DustEmission):
+                raise ParameterError(
+                    f"the emission of a StellarPopulation is a {type(emission).__name__}",
+                    fix="give DustEmission(grid), or None",
+                )
+            emission.check_cells(self.engine)
         own = self.engine
         self.gas = _gas(own.log_start, own.cells, own.line_wavelength, _float_type()) if intergalactic else None
 
@@ -115,22 +128,39 @@ class StellarPopulation(Spectrum, Parameterized):
         """
         self.check(filters, redshift)
         rest = self._rest(redshift)
-        continuum = band_averages(rest.old + rest.young, self.engine.log_start, filters, redshift)
+        continuum = band_averages(rest.continuum, self.engine.log_start, filters, redshift)
         return self._scale(redshift) * (continuum + line_averages(rest.lines, self._line_positions, filters, redshift))
 
-    def light(self, filters: Filters, redshift: Array) -> BandLight:
-        """Three pieces: old stars, young stars with nebular continuum, lines; each at its mean wavelength in a band."""
+    def light(self, filters: Filters, redshift: Array, nodes: int = 1) -> BandLight:
+        """Three pieces: old stars, young stars with nebular continuum, lines; with `emission` a fourth: dust.
+
+        All are as they leave the population, behind its own attenuation (which dust emission does not pass). A screen
+        in front dims each of them, and what it takes is not emitted.
+
+        Args:
+            filters: with curves.
+            redshift: a number.
+            nodes: a band's: 1, each piece at its mean wavelength in the band; or 3 (see `in_parts`).
+
+        Raises:
+            ParameterError: for another number of nodes; else as `fluxes`.
+        """
         self.check(filters, redshift)
         rest, start, at = self._rest(redshift), self.engine.log_start, self._line_positions
-        continua = jnp.stack([rest.old, rest.young])
+        continua = jnp.stack([rest.old, rest.young] if rest.dust is None else [rest.old, rest.young, rest.dust])
 
-        def bands(power: float) -> Array:
-            """(3, band) the pieces' averages with a power of the wavelength."""
+        def bands(filters: Filters, power: float) -> Array:
+            """(piece, band) the pieces' averages with a power of the wavelength."""
             cells, lines = (as_float(w**power) for w in (self.engine.wavelength, np.exp(at)))
             each = jax.vmap(lambda light: band_averages(light * cells, start, filters, redshift))(continua)
-            return jnp.concatenate([each, line_averages(rest.lines * lines, at, filters, redshift)[None]])
+            of_lines = line_averages(rest.lines * lines, at, filters, redshift)[None]
+            return jnp.concatenate([each[:2], of_lines, each[2:]])
 
-        flux, moment = bands(0.0), bands(1.0)
+        if nodes != 1:
+            parts, node = in_parts(filters, nodes)
+            shared = (self._scale(redshift) * bands(parts, 0.0)).reshape(-1, *node.shape)
+            return BandLight(shared, jnp.broadcast_to(node, shared.shape))
+        flux, moment = bands(filters, 0.0), bands(filters, 1.0)
         seen = jnp.abs(flux) > 1e-12 * jnp.max(jnp.abs(flux))
         mean = (1 + redshift) * jnp.where(seen, moment, 1.0) / jnp.where(seen, flux, 1.0)
         where = jnp.where(seen, mean, filters.pivot)
@@ -158,7 +188,7 @@ class StellarPopulation(Spectrum, Parameterized):
         at = self._line_positions / LOG_STEP - self.engine.log_start
         cell = np.floor(at).astype(int)
         share = at - cell
-        spread = (rest.old + rest.young).at[cell].add(rest.lines * as_float((1 - share) / LOG_STEP))
+        spread = rest.continuum.at[cell].add(rest.lines * as_float((1 - share) / LOG_STEP))
         spread = spread.at[cell + 1].add(rest.lines * as_float(share / LOG_STEP))
         return as_float(self.engine.wavelength) * (1 + z), own._scale(z) * spread
 
@@ -186,6 +216,19 @@ class StellarPopulation(Spectrum, Parameterized):
         own = resolve(self)
         return own.history.quantile_age(0.5, own._universe(redshift))
 
+    def dust_luminosity(self, redshift: ArrayLike | None = None) -> Array:
+        """log10 of the luminosity that dust takes and gives back, in solar luminosities (3.828e33 erg/s).
+
+        It counts stars, nebular continuum and lines behind `attenuation`, from 912 Angstrom to the engine's red end,
+        with or without `emission`, but no screens. Minus infinity without dust.
+
+        Args:
+            redshift: needed where the history depends on the age of the universe.
+        """
+        own = resolve(self)
+        bare = own._light(own._universe(redshift), dusty=False)
+        return own.log_mass + jnp.log10(absorbed_luminosity(bare, own._dimming(), own.engine))
+
     def line_luminosities(self, redshift: ArrayLike | None = None, *, attenuated: bool = False) -> dict[str, Array]:
         """Luminosities of the emission lines in solar luminosities (3.828e33 erg/s), by name.
 
@@ -205,7 +248,7 @@ class StellarPopulation(Spectrum, Parameterized):
         at = np.asarray(own.engine.line_wavelength)
         index = np.rint(np.log(at) / LOG_STEP).astype(int) - own.engine.log_start
         near = np.clip(index[:, None] + np.arange(-10, 11), 0, own.engine.cells - 1)
-        continuum = jnp.mean((light.old + light.young)[near], axis=1)
+        continuum = jnp.mean(light.continuum[near], axis=1)
         # both are f_nu: the ratio is a width in ln(wavelength)
         return dict(zip(own.engine.line_names, light.lines / continuum * as_float(at), strict=True))
 
@@ -223,13 +266,20 @@ class StellarPopulation(Spectrum, Parameterized):
         return Population(self.history, self.log_metallicity, self.log_ionization, universe)
 
     def _light(self, universe: Array, *, dusty: bool) -> StellarLight:
+        population, dimming = self._population(universe), self._dimming(dusty)
+        if self.emission is None or not dusty:
+            return self.engine.light(population, dimming)
+        bare = self.engine.light(population, self._dimming(dusty=False))
+        return self.emission.in_balance(bare, dimming, self.engine)
+
+    def _dimming(self, dusty: bool = True) -> Dimming:
         cells = self.engine.cells
         if self.attenuation is None or not dusty:
-            dark, dark_lines = jnp.zeros(cells), jnp.zeros(len(self.engine.line_names))
-            return self.engine.light(self._population(universe), Dimming(dark, dark, dark_lines))
+            clear = jnp.zeros(cells)
+            return Dimming(clear, clear, jnp.zeros(len(self.engine.line_names)))
         at = as_float(np.concatenate([self.engine.wavelength, self.engine.line_wavelength]))
         old, young = self.attenuation.log_transmission(at)
-        return self.engine.light(self._population(universe), Dimming(old[:cells], young[:cells], young[cells:]))
+        return Dimming(old[:cells], young[:cells], young[cells:])
 
     @property
     def _line_positions(self) -> HostArray:
@@ -237,13 +287,13 @@ class StellarPopulation(Spectrum, Parameterized):
         return np.log(np.asarray(self.engine.line_wavelength, np.float64))
 
     def _rest(self, redshift: Array) -> StellarLight:
-        """The light at rest after dust and intergalactic gas."""
+        """The light at rest after dust and intergalactic gas (dust shines only redder than the gas absorbs)."""
         light = self._light(self.cosmology.age(redshift), dusty=True)
         if self.gas is None:
             return light
         through = self.gas.transmission(redshift)
         old, young = (part.at[: through.shape[0]].multiply(through) for part in (light.old, light.young))
-        return StellarLight(old, young, light.lines * self.gas.line_transmission(redshift))
+        return StellarLight(old, young, light.lines * self.gas.line_transmission(redshift), light.dust)
 
     def _scale(self, redshift: Array) -> Array:
         """Solar masses formed, times the flux received over that at 10 Mpc."""

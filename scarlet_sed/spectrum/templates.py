@@ -10,9 +10,10 @@ import numpy as np
 from scarlet_sed.errors import DomainError, ParameterError, ShapeError
 from scarlet_sed.parameters import Parameter, as_float, as_leaf, parameter
 from scarlet_sed.photometry.filters import LOG_STEP, Filters
+from scarlet_sed.photometry.parts import in_parts
 from scarlet_sed.photometry.rebin import cell_averages, nearest_cell
 from scarlet_sed.photometry.shift import band_averages
-from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.spectrum.base import BandLight, Spectrum
 from scarlet_sed.spectrum.numerics import checked_reference
 from scarlet_sed.typing import Array, HostArray
 
@@ -57,9 +58,18 @@ class Templates(Spectrum):
             FilterError: if the filters have no curves.
             DomainError: for a concrete redshift at which a filter lies beyond the templates' wavelengths.
         """
-        filters.require_curves("Templates")
-        if not any(isinstance(x, jax.core.Tracer) for x in (redshift, filters.fine_weight)):
-            self._check_redshift(filters, float(redshift))
+        self._check_filters(filters, redshift)
+        return self._averages(filters, redshift)
+
+    def light(self, filters: Filters, redshift: Array, nodes: int = 1) -> BandLight:
+        """One piece, at one or three nodes a band."""
+        if nodes == 1:
+            return super().light(filters, redshift)
+        self._check_filters(filters, redshift)
+        parts, at = in_parts(filters, nodes)
+        return BandLight(self._averages(parts, redshift).reshape(1, *at.shape), at[None])
+
+    def _averages(self, filters: Filters, redshift: Array) -> Array:
         return band_averages(self.weights @ self.coefficients, self.first, filters, redshift)
 
     def redshift_range(self, filters: Filters) -> tuple[float, float]:
@@ -68,6 +78,11 @@ class Templates(Spectrum):
         last = self.first + self.coefficients.shape[-1] - 1
         low, high = np.expm1((limits.max() - last) * LOG_STEP), np.expm1((limits.min() - self.first) * LOG_STEP)
         return float(low), float(high)
+
+    def _check_filters(self, filters: Filters, redshift: Array) -> None:
+        filters.require_curves("Templates")
+        if not any(isinstance(x, jax.core.Tracer) for x in (redshift, filters.fine_weight)):
+            self._check_redshift(filters, float(redshift))
 
     def _check_redshift(self, filters: Filters, redshift: float) -> None:
         low, high = self.redshift_range(filters)

@@ -60,11 +60,19 @@ class StellarLight(eqx.Module):
         old: (cell,) nJy, stars older than 10 Myr.
         young: (cell,) nJy, younger stars and the nebular continuum.
         lines: (line,) nJy per unit of ln(wavelength): a line's flux over its frequency.
+        dust: (cell,) nJy, what dust emits; None from engines, which know none (`DustEmission` adds it).
     """
 
     old: Array
     young: Array
     lines: Array
+    dust: Array | None = None
+
+    @property
+    def continuum(self) -> Array:
+        """(cell,) nJy, all but the lines."""
+        stars = self.old + self.young
+        return stars if self.dust is None else stars + self.dust
 
 
 class Engine(Shared):

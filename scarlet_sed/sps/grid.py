@@ -25,12 +25,15 @@ from typing import Any, final
 
 import equinox as eqx
 import h5py
+import jax
 import numpy as np
 
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.quadrature import LOG_STEP
+from scarlet_sed.photometry.rebin import LIGHT_SPEED
+from scarlet_sed.shared import Shared
 from scarlet_sed.sps.histories.base import YOUNG
 from scarlet_sed.typing import Array, HostArray
 
@@ -53,20 +56,48 @@ class Nebular(eqx.Module):
     lines: Array
 
 
-class DustTemplates(eqx.Module):
-    """Draine & Li (2007) emission, one Lsun in all.
+@final
+class DustTemplates(Shared):
+    """Draine & Li (2007) emission: spectra of one Lsun in all, what lies beyond the last cell included.
 
     Args:
         q_pah: (q,) percent of the dust mass in PAHs.
         u_min: (m,) the least radiation field, in units of that near the Sun.
         minimum: (q, m, cell) 1/Hz for dust at u_min.
         range: (q, m, cell) 1/Hz for dust between u_min and 1e6.
+        log_start: index of the first cell, the first of the grid in which any of them shines.
     """
 
     q_pah: Array
     u_min: Array
     minimum: Array
     range: Array
+    log_start: int = eqx.field(static=True)
+
+    @staticmethod
+    def from_arrays(content: Mapping[str, Any], log_start: int) -> "DustTemplates":
+        """Templates from host arrays named as in a grid file, whose first cell has this index."""
+        tables = [np.asarray(content[f"dust/{name}"]) for name in ("minimum", "range")]
+        dark = np.logical_and.reduce([np.all(table == 0, axis=(0, 1)) for table in tables])
+        first = 0 if dark.all() else int(np.argmin(dark))
+        minimum, power_law = (as_float(table[..., first:] * SCALE) for table in tables)
+        q_pah, u_min = (as_float(content[f"dust/{name}"]) for name in ("q_pah", "u_min"))
+        return DustTemplates(q_pah, u_min, minimum, power_law, log_start + first)
+
+    def check(self, owner: str) -> None:
+        """Raise `FileFormatError` where the arrays make no templates; traced ones pass."""
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
+            return
+        q_pah, u_min, *tables = (np.asarray(a, np.float64) for a in (self.q_pah, self.u_min, self.minimum, self.range))
+        shape = (q_pah.size, u_min.size)
+        _require(min(shape) >= 2 and all(t.shape[:2] == shape for t in tables), owner, "dust templates on other axes")
+        rising = np.all(np.diff(q_pah) > 0) and np.all(np.diff(u_min) > 0) and u_min[0] > 0
+        _require(rising, owner, "axes of dust templates that do not rise")
+        hertz = LIGHT_SPEED / np.exp((self.log_start + np.arange(tables[0].shape[-1])) * LOG_STEP)
+        for table in tables:
+            _require(np.all(np.isfinite(table)) and np.all(table >= 0), owner, "dust templates that are no spectra")
+            whole = table @ hertz * (LOG_STEP / SCALE)
+            _require(np.all(whole < 1 + 1e-3), owner, "dust templates of more than one Lsun")
 
 
 @final
@@ -115,7 +146,9 @@ class Grid(eqx.Module):
                 attributes = dict(file.attrs)
         except (OSError, KeyError) as error:
             raise FileFormatError(f"cannot read the grid file {str(path)!r} ({error})", fix="build it again") from error
-        if attributes.get("format") != "scarlet_sed grid" or int(attributes.get("schema", -1)) != SCHEMA:
+        of_this_schema = int(attributes.get("schema", -1)) == SCHEMA
+        same_cells = np.isclose(float(attributes.get("log_step", LOG_STEP)), LOG_STEP, rtol=1e-9)
+        if attributes.get("format") != "scarlet_sed grid" or not (of_this_schema and same_cells):
             raise FileFormatError(
                 f"{str(path)!r} is not a grid of schema {SCHEMA}", fix="build it with `scarlet-sed grid build`"
             )
@@ -138,9 +171,7 @@ class Grid(eqx.Module):
                 as_float(content["nebular/lines"]),
             )
         if "dust/q_pah" in content:
-            names = ("dust/q_pah", "dust/u_min", "dust/minimum", "dust/range")
-            scaled = [content[name] * (SCALE if content[name].ndim == 3 else 1.0) for name in names]
-            dust = DustTemplates(*(as_float(array) for array in scaled))
+            dust = DustTemplates.from_arrays(content, log_start)
         wavelengths = content.get("nebular/line_wavelength", np.zeros(0))
         names_ = [n.decode() if isinstance(n, bytes) else str(n) for n in content.get("nebular/line_name", [])]
         return Grid(
@@ -208,6 +239,8 @@ def write_grid(path: str | Path, content: Mapping[str, Any], log_start: int, pro
         provenance: what the numbers are and where they come from.
     """
     check_content(content, str(path))
+    if "dust/q_pah" in content:
+        DustTemplates.from_arrays(content, log_start).check(str(path))
     with atomic(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in content.items():
             values = np.asarray(array)

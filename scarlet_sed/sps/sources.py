@@ -130,19 +130,23 @@ def _dust(folder: Path, first: int, last: int) -> Content:
     content: Content = {}
     for kind, name in _DUST.items():
         with fits.open(folder / name) as file:
-            tables = np.stack([hdu.data.astype(np.float64) for hdu in file[1:]])
-            q_pah = np.array([float(hdu.name.split("_")[1]) for hdu in file[1:]])
+            named = {float(hdu.name.split("_")[1]): hdu.data.astype(np.float64) for hdu in file[1:]}
+        tables = np.stack([named[q] for q in _Q_PAH])
         wavelength, spectra = tables[0, :, 0], np.moveaxis(tables[:, :, 1:], 1, 2)
         whole = np.trapezoid(spectra, wavelength, axis=-1)[..., None]
         content[f"dust/{kind}"] = np.maximum(cell_averages(wavelength, spectra / whole, first, last), 0) / LIGHT_SPEED
-    content["dust/q_pah"] = q_pah
+    content["dust/q_pah"] = _Q_PAH
     content["dust/u_min"] = _U_MIN
     return content
 
 
+_Q_PAH = np.array([0.47, 1.12, 1.77, 2.50, 3.19, 3.90, 4.58])
+"""The models of the Milky Way. Those of the Magellanic Clouds (0.10, 0.75, 1.49, 2.37) have other grains: with them in
+between, spectra would zigzag with q_pah (at 2 micron by factors of 9 and 1/4 from 0.47 to 0.75 to 1.12)."""
 # fmt: off
+# the luminosities of the files' 22 spectra stand in these ratios: there is none for 10
 _U_MIN = np.array([0.10, 0.15, 0.20, 0.30, 0.40, 0.50, 0.70, 0.80, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 8.0,
-                   10.0, 12.0, 15.0, 20.0, 25.0])
+                   12.0, 15.0, 20.0, 25.0])
 # fmt: on
 
 

@@ -14,6 +14,7 @@ from scarlet_sed.sps.exact import ExactSynthesis
 from scarlet_sed.sps.grid import Grid
 
 FIRST, LAST = nearest_cell(912.0), nearest_cell(61000.0)
+Q_PAH, U_MIN = np.array([0.5, 1.5, 2.5, 4.5]), np.array([0.1, 0.4, 1.0, 5.0, 25.0])
 LINES = {"H 1 1215.67": 1215.67, "H 1 4861.32": 4861.32, "O 3 5006.84": 5006.84, "H 1 6562.80": 6562.8}
 
 
@@ -36,8 +37,6 @@ def content() -> dict[str, Any]:
     jump = (wavelength / 5000.0) ** 0.2 * np.where(wavelength < 3646.0, 1.0, 0.4)
     at = np.array(list(LINES.values()))
     ratios = np.stack([np.full(4, 8.0), np.ones(4), 10.0 ** (0.5 * ionization + 1.2), np.full(4, 2.9)], axis=-1)
-    dust = np.exp(-0.5 * (np.log(wavelength / 5e4) / 0.5) ** 2)
-    dust /= np.sum(dust * LIGHT_SPEED / wavelength) * LOG_STEP
     return {
         "log_metallicity": np.log10(metals),
         "age": age,
@@ -49,11 +48,26 @@ def content() -> dict[str, Any]:
         "nebular/lines": 20.0 * strength[..., None] * ratios[None, :, None, :],
         "nebular/line_wavelength": at,
         "nebular/line_name": np.array(list(LINES)),
-        "dust/q_pah": np.array([0.5, 2.5]),
-        "dust/u_min": np.array([0.1, 1.0, 25.0]),
-        "dust/minimum": np.broadcast_to(dust, (2, 3, dust.size)).copy(),
-        "dust/range": np.broadcast_to(dust, (2, 3, dust.size)).copy(),
+        "dust/q_pah": Q_PAH,
+        "dust/u_min": U_MIN,
+        "dust/minimum": dust(wavelength),
+        "dust/range": dust(wavelength, hot=0.3),
     }
+
+
+def dust(wavelength: np.ndarray, hot: float = 0.0) -> np.ndarray:
+    """(q, u, n) 1/Hz of one Lsun in all: aromatic features, cold dust beyond the grid, and a share that is hot."""
+    q, u = np.meshgrid(Q_PAH, U_MIN, indexing="ij")
+
+    def bump(at: Any, width: float) -> np.ndarray:
+        """Of unit luminosity: a Gaussian in ln(wavelength)."""
+        x = np.log(wavelength / np.broadcast_to(at, q.shape)[..., None]) / width
+        return np.exp(-0.5 * x**2) / (np.sqrt(2 * np.pi) * width) * wavelength / LIGHT_SPEED
+
+    features = 0.02 * q[..., None]
+    aromatic = 0.2 * bump(33000.0, 0.05) + 0.8 * bump(77000.0, 0.08)
+    cold = (1 - hot) * bump(1.5e6 * u ** (-1 / 6), 0.4) + hot * bump(1e5, 0.5)
+    return features * aromatic + (1 - features) * cold
 
 
 def exact() -> ExactSynthesis:
@@ -63,12 +77,18 @@ def exact() -> ExactSynthesis:
 
 def small_grid() -> Grid:
     """The grid, in the floating type that is enabled."""
-    return Grid.from_arrays(content(), FIRST, '{"name": "made up"}')
+    return _grid(jnp.result_type(float).name)
 
 
 def basis() -> BasisSynthesis:
     """The low-rank engine of the small grid, in the floating type that is enabled."""
     return _basis(jnp.result_type(float).name)
+
+
+@cache
+def _grid(_: str) -> Grid:
+    with jax.ensure_compile_time_eval():
+        return Grid.from_arrays(content(), FIRST, '{"name": "made up"}')
 
 
 @cache
