@@ -43,10 +43,10 @@ def _population_commands(commands: Any) -> None:
 
     emulator = commands.add_parser("emulator", help="the neural emulator of stellar populations")
     actions = emulator.add_subparsers(dest="action", required=True)
-    train = actions.add_parser("train", help="train on a grid, in as many sittings as it takes")
+    train = actions.add_parser("train", help="train on a grid or a table of spectra, in as many sittings as it takes")
     train.add_argument("--out", default="emulator.npz", help="the weight file (emulator.npz)")
     train.add_argument("--folder", help="for rows and checkpoints (in the user's cache)")
-    train.add_argument("--rows", type=int, default=1_200_000, help="populations per network (1200000)")
+    train.add_argument("--rows", type=int, default=1_200_000, help="per network (1200000, or all of a table)")
     train.add_argument("--steps", type=int, default=200_000, help="of the optimiser (200000)")
     train.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     train.add_argument("--start-from", help="a weight file whose networks to go on from, with another seed")
@@ -56,8 +56,10 @@ def _population_commands(commands: Any) -> None:
     evaluate.add_argument("--draws", type=int, default=20_000, help="galaxies (20000)")
     evaluate.add_argument("--seed", type=int, default=1, help="of the galaxies (1)")
     evaluate.add_argument("--out", help="a JSON file for the tables")
-    for action in (train, evaluate):
+    either = train.add_mutually_exclusive_group()
+    for action in (either, evaluate):
         action.add_argument("--grid", help="a grid file (the one in the user's cache)")
+    either.add_argument("--table", help="an HDF5 table of spectra from any code of synthesis, instead of a grid")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +99,7 @@ def _run_populations(given: argparse.Namespace) -> str:
     if given.action == "evaluate":
         return pipeline.evaluate(given.grid, given.weights, given.out, given.draws, given.seed, progress)
     wanted = {"rows": given.rows, "steps": given.steps, "seed": given.seed, "minutes": given.minutes}
-    wanted["start_from"] = given.start_from
+    wanted |= {"start_from": given.start_from, "table": given.table}
     return pipeline.train(given.grid, given.folder, given.out, **wanted, progress=progress)
 
 

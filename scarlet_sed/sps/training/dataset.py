@@ -1,4 +1,4 @@
-"""The rows that a network trains on: made once from the grid, kept in a folder, remade from the seed."""
+"""The rows that a network trains on: made once from their source, kept in a folder, remade from the seed."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scarlet_sed.files import atomic
-from scarlet_sed.sps.training.targets import PARTS, Exact
+from scarlet_sed.sps.training.source import PARTS, RowSource
 from scarlet_sed.typing import HostArray
 
 COMPONENTS = 80
@@ -49,7 +49,7 @@ class Shapes(NamedTuple):
 
 
 def make(
-    exact: Exact,
+    source: RowSource,
     part: str,
     folder: Path,
     rows: int,
@@ -60,20 +60,20 @@ def make(
     """The dataset of a part, from the folder if it is there already with these settings.
 
     Args:
-        exact: the synthesis.
+        source: a grid's synthesis, or a table.
         part: one of `PARTS`.
         folder: where datasets are kept.
-        rows: how many.
+        rows: how many; fewer where the source has fewer.
         seed: of the draws.
         progress: called with a line at times.
         shapes: those of a network that training goes on from; None finds them.
     """
-    path = folder / f"{part}-{rows}-{seed}{'' if shapes is None else '-' + _short_hash(shapes)}.npz"
+    path = folder / f"{part}-{rows}-{seed}{source.tag}{'' if shapes is None else '-' + _short_hash(shapes)}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             return Dataset(*(stored[name] for name in Dataset._fields))
     maker = _lines if part == "lines" else _spectra
-    data = maker(exact, part, rows, [seed, PARTS.index(part)], progress, shapes)
+    data = maker(source, part, rows, [seed, PARTS.index(part)], progress, shapes)
     with atomic(path) as temporary:
         np.savez(temporary, **data._asdict())
     return data
@@ -84,11 +84,11 @@ def _short_hash(shapes: Shapes) -> str:
 
 
 def _spectra(
-    exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None], shapes: Shapes | None
+    source: RowSource, part: str, rows: int, seed: list[int], progress: Callable[[str], None], shapes: Shapes | None
 ) -> Dataset:
     if shapes is None:
         first = np.concatenate(
-            [c.light for c in exact.chunks(part, np.random.default_rng([*seed, 0]), min(_BASIS_ROWS, rows))]
+            [c.light for c in source.chunks(part, np.random.default_rng([*seed, 0]), min(_BASIS_ROWS, rows))]
         )
         average = first.mean(axis=0, dtype=np.float64).astype(np.float32)
         spread, directions = _principal(first - average)
@@ -98,7 +98,7 @@ def _spectra(
     projection = (basis / np.square(basis).sum(axis=1, keepdims=True)).T.astype(np.float32)
     columns: list[tuple[HostArray, ...]] = []
     done = 0
-    for chunk in exact.chunks(part, np.random.default_rng([*seed, 1]), rows):
+    for chunk in source.chunks(part, np.random.default_rng([*seed, 1]), rows):
         targets = np.concatenate([(chunk.light - mean) @ projection, chunk.living[:, None]], axis=1)
         slopes = np.concatenate([chunk.light_slope @ projection, chunk.living_slope[:, None]], axis=1)
         columns.append((chunk.features, targets, chunk.feature_slope, slopes))
@@ -137,9 +137,9 @@ def _metric(basis: HostArray) -> HostArray:
 
 
 def _lines(
-    exact: Exact, part: str, rows: int, seed: list[int], progress: Callable[[str], None], shapes: Shapes | None
+    source: RowSource, part: str, rows: int, seed: list[int], progress: Callable[[str], None], shapes: Shapes | None
 ) -> Dataset:
-    chunks = list(exact.chunks(part, np.random.default_rng([*seed, 1]), rows, 16384))
+    chunks = list(source.chunks(part, np.random.default_rng([*seed, 1]), rows, 16384))
     light = np.concatenate([chunk.light for chunk in chunks])
     progress(f"{part}: {len(light)} rows")
     mean, spread = (light.mean(axis=0), light.std(axis=0)) if shapes is None else (shapes.mean, shapes.basis[0])

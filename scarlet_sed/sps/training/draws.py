@@ -77,6 +77,22 @@ def constant(
     return Draws(began, stopped, *_gas(rng, count, ranges))
 
 
+def of_part(
+    part: str, rng: np.random.Generator, count: int, ranges: tuple[tuple[float, float], tuple[float, float]]
+) -> tuple[HostArray, Draws]:
+    """(n,) kind (0 for a delayed exponential, 1 for a constant rate), and the populations of a part's network."""
+    if part in ("delayed", "constant"):
+        family = delayed if part == "delayed" else constant
+        return np.zeros(count, np.float32), _float32(family(rng, count, ranges, young=False))
+    kind = (rng.random(count) < 0.4).astype(np.float32)
+    both = [f(rng, count, ranges, young=True) for f in (delayed, constant)]
+    return kind, _float32(Draws(*(np.where(kind == 0, a, b) for a, b in zip(*both, strict=True))))
+
+
+def _float32(draws: Draws) -> Draws:
+    return Draws(*(a.astype(np.float32) for a in draws))
+
+
 def _gas(
     rng: np.random.Generator, count: int, ranges: tuple[tuple[float, float], tuple[float, float]]
 ) -> tuple[HostArray, HostArray]:

@@ -1,4 +1,4 @@
-"""From a grid to a weight file: rows, four networks, one after the other, in as many sittings as it takes."""
+"""From a source of rows to a weight file: four networks, one after the other, in as many sittings as it takes."""
 
 import json
 import time
@@ -7,16 +7,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from scarlet_sed.errors import DataError
 from scarlet_sed.sps.domain import DOMAIN
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
 from scarlet_sed.sps.emulator.weights import basis_arrays, perceptron_arrays, read_weights, write_weights
-from scarlet_sed.sps.exact import ExactSynthesis
-from scarlet_sed.sps.grid import Grid
-from scarlet_sed.sps.training import dataset, draws
-from scarlet_sed.sps.training.targets import PARTS, Exact
+from scarlet_sed.sps.training import dataset
+from scarlet_sed.sps.training.source import PARTS, RowSource
 from scarlet_sed.sps.training.train import Recipe, train
 from scarlet_sed.typing import HostArray
 
@@ -38,7 +38,7 @@ def recipes(steps: int, hidden: tuple[int, ...] = (256, 256, 256, 256)) -> dict[
 
 
 def train_emulator(
-    grid: Grid,
+    source: RowSource,
     folder: Path,
     out: Path,
     *,
@@ -53,10 +53,10 @@ def train_emulator(
     """Train what is not yet trained, for at most some seconds, and write the weights once all parts are done.
 
     Args:
-        grid: what the networks learn.
+        source: what the networks learn: `Exact` of a grid, or a `SpectraTable`.
         folder: for rows and checkpoints; run again with the same folder to go on.
         out: the weight file.
-        rows: populations per part.
+        rows: populations per part; fewer where the source has fewer.
         steps: of the optimiser.
         hidden: layers of the networks of spectra.
         start_from: a weight file whose networks training goes on from, where they have the same layers.
@@ -66,22 +66,25 @@ def train_emulator(
 
     Returns:
         the emulator, or None if there is training left to do.
+
+    Raises:
+        DataError: if the networks of `start_from` have other inputs or outputs than the source.
     """
-    exact = Exact(ExactSynthesis(grid))
     start, done, records = time.monotonic(), {}, {}
-    begun = None if start_from is None else read_weights(start_from)
+    begun = None if start_from is None else _of_same_axes(read_weights(start_from), source)
     for part, fresh in recipes(steps, hidden).items():
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return None
         network, shapes, tag = _begun(begun, part, fresh)
         recipe = fresh if network is None else replace(fresh, learning_rate=GO_ON_RATE)
-        data = dataset.make(exact, part, folder, rows, seed, progress, shapes)
+        recipe = recipe if source.has_slopes else replace(recipe, slope=0.0)
+        data = dataset.make(source, part, folder, rows, seed, progress, shapes)
         left = seconds - (time.monotonic() - start)
         network, record, finished = train(
             data,
             recipe,
-            folder / f"{part}-{rows}-{seed}-{recipe.steps}{tag}.checkpoint",
+            folder / f"{part}-{rows}-{seed}-{recipe.steps}{source.tag}{tag}.checkpoint",
             start_from=network,
             seconds=left,
             progress=lambda line, part=part: progress(f"{part} {line}"),
@@ -90,10 +93,28 @@ def train_emulator(
             return None
         done[part] = (network, data)
         records[part] = {"recipe": asdict(recipe), "record": record, "start": tag}
-    arrays = _arrays(exact, {part: (network, data.basis, data.mean) for part, (network, data) in done.items()})
-    header = _header(exact, {"rows": rows, "seed": seed, "parts": records, "grid": json.loads(grid.provenance)})
+    arrays = _arrays(source, {part: (network, data.basis, data.mean) for part, (network, data) in done.items()})
+    header = _header(source, {"rows": rows, "seed": seed, "parts": records, **json.loads(source.provenance)})
     write_weights(out, arrays, header)
     return read_weights(out)
+
+
+def _of_same_axes(emulator: NeuralEmulator, source: RowSource) -> NeuralEmulator:
+    """The emulator, if what goes into its networks and comes out of them is what the source has."""
+    same = {
+        "nodes": all(
+            a.shape == b.shape and np.allclose(a, b, rtol=1e-5)
+            for a, b in zip(jax.tree.leaves(emulator.features), jax.tree.leaves(source.features), strict=True)
+        ),
+        "cells": (emulator.log_start, emulator.cells) == (source.log_start, source.cells),
+        "lines": emulator.line_names == source.line_names,
+    }
+    if not all(same.values()):
+        raise DataError(
+            f"the networks to go on from have other {' and '.join(k for k, v in same.items() if not v)} than the rows",
+            fix="train from the beginning, without --start-from",
+        )
+    return emulator
 
 
 def _begun(
@@ -111,7 +132,7 @@ def _begun(
     return network.perceptron, shapes, f"-{emulator.name[:12]}"
 
 
-def _arrays(exact: Exact, parts: dict[str, tuple[Perceptron, HostArray, HostArray]]) -> dict[str, HostArray]:
+def _arrays(source: RowSource, parts: dict[str, tuple[Perceptron, HostArray, HostArray]]) -> dict[str, HostArray]:
     arrays: dict[str, HostArray] = {}
     for part in PARTS:
         network, basis, mean = parts[part]
@@ -121,20 +142,16 @@ def _arrays(exact: Exact, parts: dict[str, tuple[Perceptron, HostArray, HostArra
         else:
             arrays |= basis_arrays(part, basis, mean)
     for name in ("old_ages", "young_ages", "metallicity", "log_ionization"):
-        arrays[f"features/{name}"] = np.asarray(getattr(exact.features, name), np.float32)
+        arrays[f"features/{name}"] = np.asarray(getattr(source.features, name), np.float32)
     return arrays
 
 
-def _header(exact: Exact, record: dict[str, Any]) -> dict[str, Any]:
-    engine = exact.engine
-    names = [engine.line_names[i] for i in exact.line_index]
-    wavelengths = [engine.line_wavelength[i] for i in exact.line_index]
-    domain = replace(engine.domain, age=draws.AGE)
+def _header(source: RowSource, record: dict[str, Any]) -> dict[str, Any]:
     return {
-        "log_start": engine.log_start,
-        "cells": exact.cells,
-        "line_names": names,
-        "line_wavelength": wavelengths,
-        "domain": {name: list(getattr(domain, name)) for name in DOMAIN},
+        "log_start": source.log_start,
+        "cells": source.cells,
+        "line_names": list(source.line_names),
+        "line_wavelength": list(source.line_wavelength),
+        "domain": {name: list(getattr(source.domain, name)) for name in DOMAIN},
         "training": record,
     }

@@ -1,7 +1,8 @@
-"""What the networks should say: exact spectra of random populations, as features and components of log flux."""
+"""What the networks should say: exact spectra of random populations of a grid, with their slopes."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import final
 
 import equinox as eqx
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.photometry.rebin import nearest_cell
+from scarlet_sed.sps.domain import Domain
 from scarlet_sed.sps.emulator.features import Features
 from scarlet_sed.sps.engine import Population
 from scarlet_sed.sps.exact import ExactSynthesis
@@ -16,17 +18,17 @@ from scarlet_sed.sps.histories.base import History
 from scarlet_sed.sps.histories.constant import Constant
 from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 from scarlet_sed.sps.training import draws as drawing
+from scarlet_sed.sps.training.source import (
+    FAINT_LINE,
+    LEAST,
+    PARTS,
+    REDDEST,
+    Rows,
+    RowSource,
+    old_features,
+    young_features,
+)
 from scarlet_sed.typing import Array, HostArray
-
-REDDEST = 6e4
-"""Angstrom: where the emulator ends."""
-
-PARTS = ("delayed", "constant", "young", "lines")
-"""The networks: old stars of delayed exponentials and of constant rates, young stars with nebulae, lines."""
-
-FAINT_LINE = 1e-5
-"""Lines are learnt as ln(L + FAINT_LINE x mean): what is fainter changes no photometry."""
-
 
 DIRECTIONS = {
     "delayed": (0.35, 0.3, 0.35, 0.0),
@@ -40,45 +42,41 @@ STEEP = 0.02
 """Slopes count relative to their size where they are steeper than this (rms of d ln flux)."""
 
 
-class Rows(NamedTuple):
-    """Training rows of one part.
+@final
+class Exact(RowSource):
+    """A grid's synthesis, seen part by part in the emulator's range of wavelength.
 
     Args:
-        features: (n, feature).
-        light: (n, cell) ln flux, or (n, line) ln line flux, per solar mass of the part.
-        living: (n,) living mass per solar mass of the part.
-        weight: (n,) 0 where the population has none of this part, else 1.
-        feature_slope: (n, feature) how the features change along one direction of the parameters.
-        light_slope: (n, cell) or (n, line) how the light changes along it; both in a unit that makes steep slopes one.
-        living_slope: (n,) how the living mass changes along it.
+        engine: the synthesis.
+        provenance: that of its grid, JSON text.
     """
-
-    features: Any
-    light: Any
-    living: Any
-    weight: Any
-    feature_slope: Any
-    light_slope: Any
-    living_slope: Any
-
-
-class Exact(eqx.Module):
-    """A grid's synthesis, seen part by part in the emulator's range of wavelength."""
 
     engine: ExactSynthesis
     features: Features
     line_index: tuple[int, ...] = eqx.field(static=True)
+    log_start: int = eqx.field(static=True)
     cells: int = eqx.field(static=True)
+    line_names: tuple[str, ...] = eqx.field(static=True)
+    line_wavelength: tuple[float, ...] = eqx.field(static=True)
+    domain: Domain = eqx.field(static=True)
+    provenance: str = eqx.field(static=True)
+    tag: str = eqx.field(static=True)
+    has_slopes: bool = eqx.field(static=True)
 
-    def __init__(self, engine: ExactSynthesis) -> None:
+    def __init__(self, engine: ExactSynthesis, provenance: str = "{}") -> None:
         axes = engine.axes
         ages = np.asarray(axes.age)
         self.engine = engine
+        self.log_start = engine.log_start
         self.cells = min(engine.cells, nearest_cell(REDDEST) - engine.log_start + 1)
         self.features = Features(
             axes.age[_feature_nodes(ages, axes.split)], axes.nebular_edges, axes.metallicity, axes.log_ionization
         )
         self.line_index = tuple(i for i, w in enumerate(engine.line_wavelength) if w < REDDEST)
+        self.line_names = tuple(engine.line_names[i] for i in self.line_index)
+        self.line_wavelength = tuple(engine.line_wavelength[i] for i in self.line_index)
+        self.domain = replace(engine.domain, age=drawing.AGE)
+        self.provenance, self.tag, self.has_slopes = f'{{"grid": {provenance}}}', "", True
 
     @property
     def ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -116,8 +114,7 @@ class Exact(eqx.Module):
     ) -> tuple[Array, Array, Array, Array]:
         axes, nothing = self.engine.axes, jnp.asarray(0.0, log_z.dtype)
         masses = history.masses(axes.age[axes.split :], nothing)
-        coarse = history.masses(self.features.old_ages, nothing)
-        features, _ = self.features.old(coarse, first, second, log_z)
+        features, _ = old_features(self.features, history, first, second, log_z)
         fraction = jnp.sum(masses.total)
         ages, metals = masses.at_edges() / fraction, axes.metallicity_weights(log_z)
         light = jnp.outer(metals, ages).ravel() @ self.engine.old[:, : self.cells]
@@ -129,8 +126,8 @@ class Exact(eqx.Module):
     ) -> tuple[Array, Array, Array, Array]:
         axes, nothing = self.engine.axes, jnp.asarray(0.0, log_z.dtype)
         weights = axes.weights(Population(history, log_z, log_u, nothing))
-        features, fraction = self.features.young(history.masses(axes.nebular_edges, nothing), log_z, log_u)
-        scale = 1.0 / jnp.maximum(fraction, 1e-25)
+        features, fraction = young_features(self.features, history, log_z, log_u)
+        scale = 1.0 / jnp.maximum(fraction, LEAST)
         if lines:
             light = (weights.nebular * scale) @ self.engine.lines[:, np.array(self.line_index)]
             light = jnp.log(light + FAINT_LINE * jnp.mean(light))
@@ -139,13 +136,13 @@ class Exact(eqx.Module):
             light = jnp.log(stars + (weights.nebular * scale) @ self.engine.nebular[:, : self.cells])
         ages = weights.young.reshape(len(axes.metallicity), -1)
         living = jnp.sum(ages * self.engine.living[:, : axes.split + 1]) * scale
-        return features, light, living, (fraction > 1e-25).astype(light.dtype)
+        return features, light, living, (fraction > LEAST).astype(light.dtype)
 
     def chunks(self, part: str, rng: np.random.Generator, count: int, size: int = 4096) -> Iterator[Rows]:
-        """`count` rows in chunks; rows of no weight are left out, so chunks differ a little in length."""
+        """`count` draws in chunks; rows of no weight are left out, so chunks differ a little in length."""
         evaluate = _compiled_rows(self, part)
         for start in range(0, count, size):
-            kind, drawn = _draw(part, rng, min(size, count - start), self.ranges)
+            kind, drawn = drawing.of_part(part, rng, min(size, count - start), self.ranges)
             direction = np.eye(4, dtype=np.float32)[rng.choice(4, len(kind), p=DIRECTIONS[part])]
             rows = evaluate(self, *(jnp.asarray(a) for a in (kind, direction, *drawn)))
             host = Rows(*(np.asarray(a) for a in rows))
@@ -159,21 +156,6 @@ def _compiled_rows(exact: Exact, part: str) -> Callable[..., Rows]:
         return jax.vmap(lambda *row: exact.row(part, *row))(*columns)
 
     return eqx.filter_jit(rows)
-
-
-def _draw(
-    part: str, rng: np.random.Generator, count: int, ranges: tuple[tuple[float, float], tuple[float, float]]
-) -> tuple[HostArray, drawing.Draws]:
-    if part in ("delayed", "constant"):
-        family = drawing.delayed if part == "delayed" else drawing.constant
-        return np.zeros(count, np.float32), _float32(family(rng, count, ranges, young=False))
-    kind = (rng.random(count) < 0.4).astype(np.float32)
-    both = [f(rng, count, ranges, young=True) for f in (drawing.delayed, drawing.constant)]
-    return kind, _float32(drawing.Draws(*(np.where(kind == 0, a, b) for a, b in zip(*both, strict=True))))
-
-
-def _float32(draws: drawing.Draws) -> drawing.Draws:
-    return drawing.Draws(*(a.astype(np.float32) for a in draws))
 
 
 def _feature_nodes(ages: HostArray, split: int) -> np.ndarray:

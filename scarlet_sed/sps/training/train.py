@@ -35,7 +35,7 @@ class Recipe:
         batch: rows a step.
         learning_rate: after a short warm-up.
         slope: how much the error of slopes along the parameters counts beside that of values (Sobolev training,
-            Czarnecki et al. 2017, arXiv:1706.04859); samplers live on them.
+            Czarnecki et al. 2017, arXiv:1706.04859); samplers live on them. 0 where rows carry none.
         seed: of weights and batches.
     """
 
@@ -86,7 +86,7 @@ def train(
 
     Returns:
         the network, the record (step, seconds, the 50, 90, 99 and 99.9 % of the error in mmag on rows held back, and
-        the median relative error of slopes in per cent), and whether the last step was reached.
+        the median relative error of slopes in per cent, where rows carry any), and whether the last step was reached.
 
     Raises:
         FileFormatError: if the checkpoint belongs to another recipe.
@@ -105,7 +105,10 @@ def train(
         state, record = _resume(state, recipe, checkpoint)
 
     def loss(network: Perceptron, table: Table) -> Array:
-        value, slope = _square_errors(_held(network, state.network), table, metric)
+        held = _held(network, state.network)
+        if recipe.slope == 0:
+            return jnp.mean(_value_errors(held, table, metric))
+        value, slope = _square_errors(held, table, metric)
         return jnp.mean(value) + recipe.slope**2 * jnp.mean(slope)
 
     @eqx.filter_jit
@@ -128,7 +131,8 @@ def train(
         if step % (8 * chunk) == 0 or late:
             value, slope = _square_errors(state.network, Table(*(a[rows:] for a in table)), metric)
             record.append({"step": step, "seconds": before + time.monotonic() - start, **_percentiles(value)})
-            record[-1]["slope %"] = 100 * float(np.median(np.sqrt(np.asarray(slope))))
+            if recipe.slope > 0:
+                record[-1]["slope %"] = 100 * float(np.median(np.sqrt(np.asarray(slope))))
             progress(json.dumps({k: round(v, 3) for k, v in record[-1].items()}))
             _save(state, record, recipe, checkpoint)
     return state.network, record, int(state.step) >= recipe.steps
@@ -139,6 +143,12 @@ def _square_errors(network: Perceptron, table: Table, metric: Array) -> tuple[Ar
     value, slope = jax.jvp(network, (table.features,), (table.feature_slope,))
     off = ((value - table.targets) * table.weight, (slope - table.target_slope) * table.weight)
     return jnp.sum(jnp.square(off[0] @ metric), axis=-1), jnp.sum(jnp.square(off[1] @ metric), axis=-1)
+
+
+def _value_errors(network: Perceptron, table: Table, metric: Array) -> Array:
+    """(row,) square errors of the values alone."""
+    off = (network(table.features) - table.targets) * table.weight
+    return jnp.sum(jnp.square(off @ metric), axis=-1)
 
 
 def _percentiles(error: Array) -> dict[str, float]:
