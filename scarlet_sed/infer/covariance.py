@@ -35,23 +35,63 @@ class Laplace(NamedTuple):
     conditional: list[str]
 
 
-def laplace(posterior: LogPosterior, unconstrained: FamilyValues) -> Laplace:
+class Curvature(NamedTuple):
+    """Curvature of minus the log-posterior along all numbers of all parameters but large images.
+
+    Args:
+        directions: (p,) the numbers.
+        matrix: (p, p) Gauss-Newton matrix of the likelihood, plus the prior's where that curves the same way.
+    """
+
+    directions: list[Direction]
+    matrix: HostArray
+
+    def along(self, gradient: FamilyValues) -> HostArray:
+        """(p,) the entries of a gradient that belong to the directions."""
+        rows = [np.asarray(g, np.float64).reshape(np.shape(g)[0], -1) for g in gradient]
+        return np.array([rows[d.family][d.row, d.element] for d in self.directions])
+
+    def moved(self, unconstrained: FamilyValues, step: HostArray, longest: float) -> FamilyValues:
+        """The numbers after a (p,) step, shortened as a whole until none moves by more than `longest` times itself."""
+        rows = [np.array(u).reshape(np.shape(u)[0], -1) for u in unconstrained]
+        before = self.along(unconstrained)
+        step = step / max(1.0, float(np.max(np.abs(step) / np.maximum(np.abs(before), 1.0))) / longest)
+        for direction, change in zip(self.directions, step, strict=True):
+            rows[direction.family][direction.row, direction.element] += change
+        return tuple(jnp.asarray(r.reshape(u.shape)) for r, u in zip(rows, unconstrained, strict=True))
+
+
+def curvature_at(posterior: LogPosterior, unconstrained: FamilyValues) -> Curvature:
+    """The curvature at these unconstrained numbers."""
+    directions = _directions(posterior, unconstrained)
+    if not directions:
+        return Curvature(directions, np.zeros((0, 0)))
+    dense = unit_vectors([[direction] for direction in directions], unconstrained)
+    matrix = gauss_newton(posterior, unconstrained, directions)
+    prior = np.asarray(prior_hessian(posterior.program, unconstrained, dense), np.float64)
+    return Curvature(directions, matrix + _positive_part(prior))
+
+
+def laplace(posterior: LogPosterior, unconstrained: FamilyValues, curvature: Curvature | None = None) -> Laplace:
     """The Laplace approximation at these unconstrained numbers.
 
     The covariance is that of all parameters together, so overlapping sources share their uncertainty; only free
     images of more than 100 pixels are left out (see `Laplace.conditional`).
+
+    Args:
+        posterior: the model.
+        unconstrained: the maximum.
+        curvature: there, where it is known already.
     """
     program = posterior.program
     values = posterior.constrain(unconstrained)
-    directions = _directions(posterior, unconstrained)
-    dense = unit_vectors([[direction] for direction in directions], unconstrained)
+    directions, matrix = curvature_at(posterior, unconstrained) if curvature is None else curvature
     order = [direction.path for direction in directions]
     spread: list[HostArray] = [np.zeros(np.shape(v)) for v in values]
     covariance: HostArray = np.zeros((0, 0))
     if order:
-        matrix = gauss_newton(posterior, unconstrained, directions)
-        prior = np.asarray(prior_hessian(program, unconstrained, dense), np.float64)
-        covariance = _invert(matrix + _positive_part(prior))
+        dense = unit_vectors([[direction] for direction in directions], unconstrained)
+        covariance = _invert(matrix)
         root = _root(covariance)
         spread = [np.asarray(s, float) for s in _push_forward(posterior, unconstrained, dense, root)]
     conditional = [p for p, place in posterior.places.items() if is_image(values[place.family])]

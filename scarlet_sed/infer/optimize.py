@@ -14,6 +14,7 @@ from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.covariance import is_image, laplace
 from scarlet_sed.infer.curvature import prior_curvature
 from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.newton import polish as polished
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
@@ -68,6 +69,7 @@ def fit(
     steps: int = 1000,
     learning_rate: float = 5.0,
     tolerance: float = 0.5,
+    polish: int = 8,
     uncertainties: bool = True,
     progress: bool = True,
 ) -> FitResult:
@@ -81,6 +83,7 @@ def fit(
         steps: largest number of steps.
         learning_rate: first step in units of the uncertainties.
         tolerance: gain of log-posterior per 25 steps below which the steps shrink, and at last the fit ends.
+        polish: largest number of Gauss-Newton steps at the end, with uncertainties only, whose matrix they need.
         uncertainties: whether to add Laplace uncertainties.
         progress: whether to show a progress bar (only on a terminal).
 
@@ -100,13 +103,19 @@ def fit(
     built = time.perf_counter()
     best, status, history, timing = maximize(posterior, schedule, method, progress)
     timing = timing._replace(build=built - started)
-    values = posterior.constrain(best)
-    result = make_result(posterior, values, status, history, timing)
-    if uncertainties:
-        before = time.perf_counter()
-        result = result.with_laplace(laplace(posterior, best))
-        result = result._replace(timing=result.timing._replace(uncertainties=time.perf_counter() - before))
-    return result
+    if not uncertainties:
+        return make_result(posterior, posterior.constrain(best), status, history, timing)
+    before = time.perf_counter()
+    curvature = None
+    if status in (FitStatus.CONVERGED, FitStatus.MAX_STEPS) and polish > 0:
+        best, curvature, losses, settled = polished(posterior, best, polish)
+        history = np.concatenate([history, np.asarray(losses)])
+        # what is said about images is what Adam has found
+        if settled and not any(is_image(u) for u in best):
+            status = FitStatus.CONVERGED
+    result = make_result(posterior, posterior.constrain(best), status, history, timing)
+    result = result.with_laplace(laplace(posterior, best, curvature))
+    return result._replace(timing=result.timing._replace(uncertainties=time.perf_counter() - before))
 
 
 def maximize(

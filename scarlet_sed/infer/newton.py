@@ -1,0 +1,97 @@
+"""The last steps of a fit: damped Gauss-Newton with the whole matrix, which the uncertainties need anyway.
+
+Adam whitens source by source, with a curvature that it knows from random probes; what neighbours share, and the narrow
+valleys of stellar populations (age, dust and metallicity), it descends slowly.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.infer.covariance import Curvature, curvature_at
+from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.posterior import LogPosterior, constrain, log_prob
+from scarlet_sed.infer.program import Program
+from scarlet_sed.typing import Array, HostArray
+
+_NEGLIGIBLE = 0.05
+"""Gain of log-posterior, as the matrix predicts it, that is not worth a step: 0.3 standard deviations in all."""
+_TRIES = 5
+_DAMPING = 1e-3
+_LONGEST = 1.0
+"""Of a step, in any unconstrained number; of larger numbers, a share of their size."""
+
+
+class Polished(NamedTuple):
+    """Where the last steps ended.
+
+    Args:
+        unconstrained: numbers.
+        curvature: there.
+        losses: minus log-posterior after each step.
+        settled: whether another step would gain next to nothing.
+    """
+
+    unconstrained: FamilyValues
+    curvature: Curvature
+    losses: list[float]
+    settled: bool
+
+
+def polish(posterior: LogPosterior, unconstrained: FamilyValues, rounds: int) -> Polished:
+    """At most so many Gauss-Newton steps (Marquardt 1963), free images held as they are.
+
+    Args:
+        posterior: to climb.
+        unconstrained: where from.
+        rounds: matrices made for steps; one more is made where the last step ends.
+    """
+    program, damping, losses = posterior.program, _DAMPING, []
+    settled = False
+    for number in range(rounds + 1):
+        curvature = curvature_at(posterior, unconstrained)
+        value, slope = _slope(program, unconstrained)
+        gradient = curvature.along(slope)
+        gain = 0.5 * float(gradient @ _solved(curvature.matrix, gradient, 1e-6))
+        settled = not gain > _NEGLIGIBLE
+        if settled or number == rounds or not np.isfinite(float(value)):
+            break
+        moved = None
+        for _ in range(_TRIES):
+            step = -_solved(curvature.matrix, gradient, damping)
+            trial = _inside(program, curvature.moved(unconstrained, step, _LONGEST))
+            found = float(_value(program, trial))
+            if found < float(value):
+                moved, damping = trial, damping / 10
+                break
+            damping *= 10
+        if moved is None:
+            break
+        unconstrained = moved
+        losses.append(found)
+    return Polished(unconstrained, curvature, losses, settled)
+
+
+def _solved(matrix: HostArray, gradient: HostArray, damping: float) -> HostArray:
+    scale = 1 / np.sqrt(np.maximum(np.diag(matrix), np.finfo(np.float32).tiny))
+    whole = matrix * scale[:, None] * scale[None, :] + damping * np.eye(len(matrix))
+    values, vectors = np.linalg.eigh(whole)
+    solved: HostArray = scale * (vectors @ ((vectors.T @ (scale * gradient)) / np.maximum(values, damping)))
+    return solved
+
+
+@jax.jit
+def _value(program: Program, unconstrained: FamilyValues) -> Array:
+    return -log_prob(program, constrain(program, unconstrained))
+
+
+@jax.jit
+def _slope(program: Program, unconstrained: FamilyValues) -> tuple[Array, FamilyValues]:
+    return jax.value_and_grad(lambda u: _value(program, u))(unconstrained)
+
+
+@jax.jit
+def _inside(program: Program, unconstrained: FamilyValues) -> FamilyValues:
+    return tuple(f.keep_inside(jnp.asarray(u)) for f, u in zip(program.families, unconstrained, strict=True))
