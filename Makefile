@@ -51,7 +51,7 @@ emulator: $(STAMP) ## train the neural emulator for an hour; again to go on
 
 validate-populations: $(STAMP) grid ## engines against numpy, bagpipes and each other, with a report
 	benchmarks/population_env.sh
-	$(BIN)/python benchmarks/populations/validate.py
+	$(BIN)/python benchmarks/populations/validate.py --resolution 8000
 	$(BIN)/python benchmarks/populations/evaluate.py
 	$(BIN)/python benchmarks/populations/photoz.py
 

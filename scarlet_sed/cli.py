@@ -50,6 +50,9 @@ def _population_commands(commands: Any) -> None:
     train.add_argument("--steps", type=int, default=200_000, help="of the optimiser (200000)")
     train.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     train.add_argument("--start-from", help="a weight file whose networks to go on from, with another seed")
+    train.add_argument(
+        "--only", nargs="+", choices=pipeline.PARTS, help="networks to train; the others stay as they start"
+    )
     train.add_argument("--minutes", type=float, default=55.0, help="length of this sitting (55)")
     evaluate = actions.add_parser("evaluate", help="compare with exact synthesis on fresh galaxies")
     evaluate.add_argument("--weights", help="a weight file (the one that ships)")
@@ -99,7 +102,7 @@ def _run_populations(given: argparse.Namespace) -> str:
     if given.action == "evaluate":
         return pipeline.evaluate(given.grid, given.weights, given.out, given.draws, given.seed, progress)
     wanted = {"rows": given.rows, "steps": given.steps, "seed": given.seed, "minutes": given.minutes}
-    wanted |= {"start_from": given.start_from, "table": given.table}
+    wanted |= {"start_from": given.start_from, "table": given.table, "only": given.only}
     return pipeline.train(given.grid, given.folder, given.out, **wanted, progress=progress)
 
 

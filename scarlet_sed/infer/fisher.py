@@ -15,7 +15,7 @@ from scarlet_sed.infer.curvature import whitened
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
-from scarlet_sed.infer.windows import Window, colours, common, overlap, window, within
+from scarlet_sed.infer.windows import Window, colours, common, overlap, window, wings, within
 from scarlet_sed.parameters import Tied, slots, tie_target
 from scarlet_sed.typing import Array, HostArray
 
@@ -101,8 +101,9 @@ def _blocks(posterior: LogPosterior, unconstrained: FamilyValues, directions: Se
         (slice(0, shape[1]), slice(0, shape[2]))
         for shape in (r.shape for r in jax.eval_shape(whitened, posterior.program, unconstrained))
     ]
+    wide = [(o, wings(o)) for o in observations]
     return [
-        _Block(members, [window(boxes[name], scene.frame, o) for o in observations] if name else whole)
+        _Block(members, [window(boxes[name], scene.frame, o, margin) for o, margin in wide] if name else whole)
         for name, members in owned.items()
     ]
 

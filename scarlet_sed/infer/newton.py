@@ -16,9 +16,14 @@ from scarlet_sed.infer.posterior import LogPosterior, constrain, log_prob
 from scarlet_sed.infer.program import Program
 from scarlet_sed.typing import Array, HostArray
 
-_NEGLIGIBLE = 0.05
-"""Gain of log-posterior, as the matrix predicts it, that is not worth a step: 0.3 standard deviations in all."""
+_NEGLIGIBLE = 0.25
+"""Gain of log-posterior, as the matrix predicts it, that is not worth a step: 0.7 standard deviations over all
+parameters together. Float32 knows the log-posterior of a megapixel to about 0.02."""
 _TRIES = 5
+_STEPS = 8
+"""Most steps with one matrix."""
+_STALE = 0.3
+"""A step that gains less than this share of what its matrix predicts is the last with it."""
 _DAMPING = 1e-3
 _LONGEST = 1.0
 """Of a step, in any unconstrained number; of larger numbers, a share of their size."""
@@ -41,37 +46,57 @@ class Polished(NamedTuple):
 
 
 def polish(posterior: LogPosterior, unconstrained: FamilyValues, rounds: int) -> Polished:
-    """At most so many Gauss-Newton steps (Marquardt 1963), free images held as they are.
+    """Gauss-Newton steps (Marquardt 1963), free images held as they are.
+
+    A matrix costs as much as many steps of Adam, a step with a matrix that is there as much as one: each matrix serves
+    as many steps as gain what it predicts.
 
     Args:
         posterior: to climb.
         unconstrained: where from.
         rounds: matrices made for steps; one more is made where the last step ends.
     """
-    program, damping, losses = posterior.program, _DAMPING, []
-    settled = False
-    for number in range(rounds + 1):
-        curvature = curvature_at(posterior, unconstrained)
-        value, slope = _slope(program, unconstrained)
-        gradient = curvature.along(slope)
-        gain = 0.5 * float(gradient @ _solved(curvature.matrix, gradient, 1e-6))
-        settled = not gain > _NEGLIGIBLE
-        if settled or number == rounds or not np.isfinite(float(value)):
-            break
-        moved = None
-        for _ in range(_TRIES):
-            step = -_solved(curvature.matrix, gradient, damping)
-            trial = _inside(program, curvature.moved(unconstrained, step, _LONGEST))
-            found = float(_value(program, trial))
-            if found < float(value):
-                moved, damping = trial, damping / 10
+    program, damping = posterior.program, _DAMPING
+    losses: list[float] = []
+    curvature = curvature_at(posterior, unconstrained)
+    for _ in range(rounds):
+        before = len(losses)
+        for _ in range(_STEPS):
+            value, slope = _slope(program, unconstrained)
+            gradient = curvature.along(slope)
+            gain = 0.5 * float(gradient @ _solved(curvature.matrix, gradient, 1e-6))
+            if not (gain > _NEGLIGIBLE and np.isfinite(float(value))):
                 break
-            damping *= 10
-        if moved is None:
-            break
-        unconstrained = moved
-        losses.append(found)
-    return Polished(unconstrained, curvature, losses, settled)
+            trial, found, damping = _stepped(program, curvature, unconstrained, gradient, float(value), damping)
+            if found >= float(value):
+                break
+            unconstrained = trial
+            losses.append(found)
+            if float(value) - found < _STALE * gain:
+                break
+        if len(losses) == before:
+            return Polished(unconstrained, curvature, losses, not gain > _NEGLIGIBLE)
+        curvature = curvature_at(posterior, unconstrained)
+    return Polished(unconstrained, curvature, losses, settled=False)
+
+
+def _stepped(
+    program: Program,
+    curvature: Curvature,
+    unconstrained: FamilyValues,
+    gradient: HostArray,
+    value: float,
+    damping: float,
+) -> tuple[FamilyValues, float, float]:
+    """Where a step leads, the value there, and the damping for the next one; the last try where none gains."""
+    for _ in range(_TRIES):
+        step = -_solved(curvature.matrix, gradient, damping)
+        trial: FamilyValues = _inside(program, curvature.moved(unconstrained, step, _LONGEST))
+        found = float(_value(program, trial))
+        if found < value:
+            return trial, found, damping / 10
+        damping *= 10
+    return trial, np.inf, damping
 
 
 def _solved(matrix: HostArray, gradient: HostArray, damping: float) -> HostArray:

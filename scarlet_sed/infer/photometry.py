@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from scarlet_sed.infer.levenberg import minimize
-from scarlet_sed.infer.starting_points import BOUND, CHUNK, Coordinates, starting_points
+from scarlet_sed.infer.starting_points import BOUND, CHUNK, Coordinates, redshifts, starting_points
 from scarlet_sed.parameters import as_float, replace_slots
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
@@ -149,32 +149,47 @@ def _fitted(
     progress: Callable[[str], None],
 ) -> _Fitted:
     galaxies, starts, size = begin.shape
-
-    @eqx.filter_jit
-    def chunk(spectrum: Spectrum, start: Array, data: Array, sigma: Array, redshift: Array) -> tuple[Array, ...]:
-        own = coordinates._replace(spectrum=spectrum)
-
-        def one(start: Array, data: Array, sigma: Array, z: Array) -> tuple[Array, ...]:
-            def residuals(u: Array) -> Array:
-                return (own.fluxes(own.values(u), z, filters) - data) / sigma
-
-            found = minimize(residuals, own.penalty, start, steps, BOUND)
-            return found.position, found.value, found.hessian
-
-        return jax.vmap(one)(start, data, sigma, redshift)
-
     rows = np.repeat(np.arange(galaxies), starts)
     padded = np.resize(np.arange(rows.size), -(-rows.size // CHUNK) * CHUNK)
     flat = begin.reshape(-1, size)
     made = []
     for i in range(0, padded.size, CHUNK):
         at = padded[i : i + CHUNK]
-        inputs = (flat[at], flux[rows[at]], error[rows[at]], known[rows[at]])
-        made.append([np.asarray(a) for a in chunk(coordinates.spectrum, *(as_float(a) for a in inputs))])
+        start, data, sigma, z = (as_float(a) for a in (flat[at], flux[rows[at]], error[rows[at]], known[rows[at]]))
+        found = _minimized(coordinates, filters, start, data, sigma, z, steps)
+        made.append([np.asarray(a) for a in found])
         progress(f"fits: {min(i + CHUNK, rows.size)} of {rows.size}")
     position, value, hessian = (np.concatenate(parts)[: rows.size] for parts in zip(*made, strict=True))
     shape = (galaxies, starts)
     return _Fitted(position.reshape(*shape, size), value.reshape(shape), hessian.reshape(*shape, size, size))
+
+
+@eqx.filter_jit
+def _minimized(
+    coordinates: Coordinates, filters: Filters, start: Array, data: Array, sigma: Array, redshift: Array, steps: int
+) -> tuple[Array, Array, Array]:
+    def one(start: Array, data: Array, sigma: Array, z: Array) -> tuple[Array, Array, Array]:
+        def residuals(u: Array) -> Array:
+            return (coordinates.fluxes(coordinates.values(u), z, filters) - data) / sigma
+
+        found = minimize(residuals, coordinates.penalty, start, steps, BOUND)
+        return found.position, found.value, found.hessian
+
+    return jax.vmap(one)(start, data, sigma, redshift)
+
+
+@eqx.filter_jit
+def _described(
+    coordinates: Coordinates, filters: Filters, u: Array, covariance: Array, redshift: Array
+) -> tuple[dict[str, Array], dict[str, Array], Array]:
+    """Values, standard deviations and fluxes, a row each."""
+
+    def one(u: Array, cov: Array, z: Array) -> tuple[dict[str, Array], dict[str, Array], Array]:
+        values, jacobian = coordinates.values(u), jax.jacfwd(coordinates.values)(u)
+        spread = {p: jnp.sqrt(jnp.einsum("...i,ij,...j->...", j, cov, j)) for p, j in jacobian.items()}
+        return values, spread, coordinates.fluxes(values, z, filters)
+
+    return jax.vmap(one)(u, covariance, redshift)
 
 
 def _result(
@@ -192,28 +207,18 @@ def _result(
     position, hessian = fitted.position[each, best], fitted.hessian[each, best]
     covariance = np.linalg.inv(hessian + 1e-6 * np.eye(hessian.shape[-1]))
 
-    @eqx.filter_jit
-    def describe(spectrum: Spectrum, u: Array, cov: Array, z: Array) -> tuple[dict, dict, Array]:
-        own = coordinates._replace(spectrum=spectrum)
-
-        def one(u: Array, cov: Array, z: Array) -> tuple[dict, dict, Array]:
-            values, jacobian = own.values(u), jax.jacfwd(own.values)(u)
-            spread = {p: jnp.sqrt(jnp.einsum("...i,ij,...j->...", j, cov, j)) for p, j in jacobian.items()}
-            return values, spread, own.fluxes(values, z, filters)
-
-        return jax.vmap(one)(u, cov, z)
-
     parts = []
     for i in range(0, len(best), CHUNK):
         rows = each[i : i + CHUNK]
         at = np.resize(rows, CHUNK)
-        made = describe(coordinates.spectrum, as_float(position[at]), as_float(covariance[at]), as_float(known[at]))
+        made = _described(coordinates, filters, as_float(position[at]), as_float(covariance[at]), as_float(known[at]))
         parts.append(jax.tree.map(np.asarray, made))
     values, spread, model = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(best)], *parts)
     used = np.isfinite(error)
     chi2 = np.sum(np.square(np.where(used, (flux - model) / error, 0.0)), axis=1)
     if free_redshift:
-        modes = np.asarray(jax.vmap(jax.vmap(lambda u: coordinates.values(u)["redshift"]))(as_float(fitted.position)))
+        flat = as_float(fitted.position.reshape(-1, position.shape[-1]))
+        modes = np.asarray(redshifts(coordinates, flat)).reshape(value.shape)
     else:
         modes = np.broadcast_to(known[:, None], value.shape)
     return PhotometryFit(

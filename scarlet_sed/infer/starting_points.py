@@ -78,10 +78,9 @@ def starting_points(
     groups = [np.arange(len(flux))] if free_redshift else [np.flatnonzero(known == z) for z in np.unique(known)]
     count = library if free_redshift else max(starts * 8, library // max(len(groups), 10))
     found: HostArray = np.empty((len(flux), starts, sum(coordinates.sizes.values())))
-    draw = _library(coordinates, filters)
     for index, rows in enumerate(groups):
-        points, models = draw(jax.random.fold_in(key, index), count, float(known[rows[0]]))
-        redshift = np.asarray(jax.vmap(lambda u: coordinates.values(u)["redshift"])(points)) if free_redshift else None
+        points, models = _library(coordinates, filters, jax.random.fold_in(key, index), count, float(known[rows[0]]))
+        redshift = np.asarray(redshifts(coordinates, points)) if free_redshift else None
         for row in rows:
             chosen, factor = _best(models, flux[row], error[row], redshift, starts)
             found[row] = _rescaled(coordinates, np.asarray(points)[chosen], factor)
@@ -90,30 +89,27 @@ def starting_points(
     return found
 
 
-def _library(coordinates: Coordinates, filters: Filters) -> Callable[[Array, int, float], tuple[Array, HostArray]]:
-    @eqx.filter_jit
-    def chunk(spectrum: Spectrum, keys: Array, redshift: Array) -> tuple[Array, Array]:
-        own = coordinates._replace(spectrum=spectrum)
+def _library(
+    coordinates: Coordinates, filters: Filters, key: Array, count: int, redshift: float
+) -> tuple[Array, HostArray]:
+    """(draw, n) unconstrained numbers from the priors, and (draw, band) their fluxes."""
+    keys = jax.random.split(key, -(-count // CHUNK) * CHUNK)
+    made = [_drawn(coordinates, filters, keys[i : i + CHUNK], as_float(redshift)) for i in range(0, len(keys), CHUNK)]
+    return jnp.concatenate([u for u, _ in made]), np.concatenate([np.asarray(f, np.float64) for _, f in made])
 
-        def one(key: Array) -> tuple[Array, Array]:
-            parts = jax.random.split(key, len(own.priors))
-            values = {
-                path: prior.sample(k, own.shapes[path][: len(own.shapes[path]) - len(prior.event_shape)])
-                for k, (path, prior) in zip(parts, own.priors.items(), strict=True)
-            }
-            u = own.unconstrained(values)
-            return u, own.fluxes(own.values(u), redshift, filters)
 
-        return jax.vmap(one)(keys)
+@eqx.filter_jit
+def _drawn(coordinates: Coordinates, filters: Filters, keys: Array, redshift: Array) -> tuple[Array, Array]:
+    def one(key: Array) -> tuple[Array, Array]:
+        parts = jax.random.split(key, len(coordinates.priors))
+        values = {
+            path: prior.sample(k, coordinates.shapes[path][: len(coordinates.shapes[path]) - len(prior.event_shape)])
+            for k, (path, prior) in zip(parts, coordinates.priors.items(), strict=True)
+        }
+        u = coordinates.unconstrained(values)
+        return u, coordinates.fluxes(coordinates.values(u), redshift, filters)
 
-    def draw(key: Array, count: int, redshift: float) -> tuple[Array, HostArray]:
-        keys = jax.random.split(key, -(-count // CHUNK) * CHUNK)
-        made = [
-            chunk(coordinates.spectrum, keys[i : i + CHUNK], as_float(redshift)) for i in range(0, len(keys), CHUNK)
-        ]
-        return jnp.concatenate([u for u, _ in made]), np.concatenate([np.asarray(f, np.float64) for _, f in made])
-
-    return draw
+    return jax.vmap(one)(keys)
 
 
 def _best(
@@ -136,9 +132,11 @@ def _best(
 def _rescaled(coordinates: Coordinates, points: HostArray, factor: HostArray) -> HostArray:
     """The points with their amplitude multiplied where the spectrum has a free one."""
     path = next((p for p in coordinates.priors if p.split(".")[-1] in ("log_mass", "flux")), None)
-    if path is None:
-        return points
+    return points if path is None else np.asarray(_moved(coordinates, path, as_float(points), as_float(factor)))
 
+
+@eqx.filter_jit
+def _moved(coordinates: Coordinates, path: str, points: Array, factor: Array) -> Array:
     def moved(u: Array, by: Array) -> Array:
         values = coordinates.values(u)
         new = values[path] + jnp.log10(by) if path.endswith("log_mass") else values[path] * by
@@ -149,4 +147,10 @@ def _rescaled(coordinates: Coordinates, points: HostArray, factor: HostArray) ->
         margin = jnp.where(jnp.isfinite(high - low), 0.01 * (high - low), 0.0)
         return coordinates.unconstrained({**values, path: jnp.clip(new, low + margin, high - margin)})
 
-    return np.asarray(jax.vmap(moved)(as_float(points), as_float(factor)))
+    return jax.vmap(moved)(points, factor)
+
+
+@eqx.filter_jit
+def redshifts(coordinates: Coordinates, points: Array) -> Array:
+    """(row,) redshifts of (row, n) unconstrained numbers."""
+    return jax.vmap(lambda u: coordinates.values(u)["redshift"])(points)

@@ -19,13 +19,24 @@ _WINGS = 6.0
 """How far, in FWHM of the PSF, an image is followed beyond its box."""
 
 
-def window(boxes: Sequence[Box], frame: Frame, observation: Observation) -> Window:
-    """The smallest window of an observation that holds the light of these boxes."""
+def wings(observation: Observation) -> float:
+    """How far beyond its box the light of a source is followed, in pixels of the observation."""
+    return _WINGS * max(float(psf.fwhm) for psf in observation.psfs)
+
+
+def window(boxes: Sequence[Box], frame: Frame, observation: Observation, margin: float) -> Window:
+    """The smallest window of an observation that holds the light of these boxes.
+
+    Args:
+        boxes: of a source's components.
+        frame: the model grid.
+        observation: which.
+        margin: from `wings`, made once for all boxes.
+    """
     top, left = np.min([box.offset for box in boxes], axis=0)
     bottom, right = np.max([np.add(box.offset, box.shape) for box in boxes], axis=0)
     corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]], dtype=float) - 0.5
     pixels = observation.grid.pixels(frame.position(corners), frame.tangent_point)
-    margin = _WINGS * max(float(psf.fwhm) for psf in observation.psfs)
     low, high = np.floor(pixels.min(axis=0) - margin).astype(int), np.ceil(pixels.max(axis=0) + margin).astype(int)
     height, width = observation.grid.shape
     columns = slice(*np.clip([low[0], high[0] + 1], 0, width).tolist())

@@ -116,6 +116,9 @@ class CatalogConfig:
         doc="names of the table's columns for ra, dec (deg) or x, y (pixels), radius (arcsec), model, redshift",
         factory=dict,
     )
+    position_error: float | None = option(
+        None, doc="how well the table knows positions, in arcsec: the width of their prior", above=0
+    )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,6 @@
 
 from scarlet_sed.pipeline.checking import run_check
 from scarlet_sed.pipeline.fitting import Outcome, run_demo, run_fit
-from scarlet_sed.pipeline.populations import build_grid, evaluate, train
+from scarlet_sed.pipeline.populations import PARTS, build_grid, evaluate, train
 
-__all__ = ["Outcome", "build_grid", "evaluate", "run_check", "run_demo", "run_fit", "train"]
+__all__ = ["PARTS", "Outcome", "build_grid", "evaluate", "run_check", "run_demo", "run_fit", "train"]

@@ -53,7 +53,7 @@ def from_catalog(catalog: CatalogConfig, observations: list[Observation], frame:
             fix="drop such rows from the table",
         )
     radius = column("radius", u.arcsec) if "radius" in has else 0.15
-    return Detections.from_catalog(frame, position, radius=radius)
+    return Detections.from_catalog(frame, position, radius=radius, position_error=catalog.position_error)
 
 
 def catalog_models(catalog: CatalogConfig, sources: Detections) -> dict[str, str]:

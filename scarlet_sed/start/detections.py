@@ -29,6 +29,7 @@ class Detections:
         labels: (h, w) 0, or 1 + index of the source whose territory a pixel of the combined image is.
         combined: the images of which the sources were found; None for a catalogue.
         frame: the model grid that positions refer to.
+        position_error: arcsec, of positions that a catalogue knows; None leaves room for detection's own errors.
     """
 
     position: HostArray
@@ -42,6 +43,7 @@ class Detections:
     labels: NDArray[np.int32] | None
     combined: Combined | None
     frame: Frame
+    position_error: float | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -64,7 +66,13 @@ class Detections:
 
     @classmethod
     def from_catalog(
-        cls, frame: Frame, position: HostArray, *, radius: float | HostArray = 0.15, flux: float | HostArray = np.nan
+        cls,
+        frame: Frame,
+        position: HostArray,
+        *,
+        radius: float | HostArray = 0.15,
+        flux: float | HostArray = np.nan,
+        position_error: float | None = None,
     ) -> "Detections":
         """A list of known sources in place of detection.
 
@@ -73,6 +81,7 @@ class Detections:
             position: (n, 2) offsets (east, north) in arcsec; `frame.from_sky` makes them of sky coordinates.
             radius: half-light radii in arcsec, one or (n,).
             flux: nJy, one or (n,), NaN where unknown; only used to order and weigh.
+            position_error: standard deviation of each coordinate in arcsec, for the prior of positions.
 
         Raises:
             ShapeError: if positions are not pairs.
@@ -97,6 +106,7 @@ class Detections:
             labels=None,
             combined=None,
             frame=frame,
+            position_error=position_error,
         )
 
     def select(self, keep: HostArray | list[int]) -> "Detections":

@@ -14,7 +14,7 @@ from scipy.optimize import lsq_linear
 
 from scarlet_sed.constraints import lowest
 from scarlet_sed.infer.posterior import LogPosterior
-from scarlet_sed.infer.windows import Window, colours, common, overlap, window, within
+from scarlet_sed.infer.windows import Window, colours, common, overlap, window, wings, within
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.light import Component
 from scarlet_sed.parameters import Parameter, current_values, freeze, resolve
@@ -93,7 +93,10 @@ def _unit_images(scene: Scene, several: list[Observation], bands: tuple[str, ...
     frozen = [freeze(o.set({"sky": np.zeros(len(o.bands))}), "*") for o in several]
     posterior = LogPosterior(exploded, frozen)
     boxes = dict(zip(alone, exploded.boxes(), strict=True))
-    windows = {o.name: {key: window([box], scene.frame, o) for key, box in boxes.items()} for o in several}
+    wide = {o.name: wings(o) for o in several}
+    windows = {
+        o.name: {key: window([box], scene.frame, o, wide[o.name]) for key, box in boxes.items()} for o in several
+    }
     turns = dict(zip(alone, colours([[windows[o.name][key] for o in several] for key in alone]), strict=True))
     patches: dict[str, dict[str, _Patch]] = {o.name: {} for o in several}
     for turn in range(max(turns.values()) + 1):

@@ -118,8 +118,10 @@ def _native_scale(detections: Detections) -> float:
 
 
 def _position(detections: Detections, index: int, frame: Frame) -> Parameter:
-    """A Gaussian around the detection: two native pixels, or a share of the size where that is more."""
+    """A Gaussian around the detection: as known, or two native pixels, or a share of the size where that is more."""
     width = max(2.0 * _native_scale(detections), 0.2 * float(detections.radius[index]))
+    if detections.position_error is not None:
+        width = detections.position_error
     start = detections.position[index]
     return Parameter(start, dist.Normal(start, np.full(2, width)))
 

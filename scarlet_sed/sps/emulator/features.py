@@ -49,6 +49,9 @@ class Features(eqx.Module):
     def young(self, masses: Masses, log_metallicity: Array, log_ionization: Array) -> tuple[Array, Array]:
         """Features of the stars younger than 10 Myr and their nebulae, and their mass fraction.
 
+        Three numbers, shares of the mass in the n bins of age and the parts of them that weigh on their older edges,
+        weights of the nodes in metallicity and in ionisation: `LineTable` relies on that order.
+
         Args:
             masses: on `young_ages`.
             log_metallicity: log10 Z/Zsun.

@@ -71,6 +71,24 @@ class LineNetwork(eqx.Module):
     spread: Array
     mean: Array
 
-    def log_lines(self, features: Array) -> Array:
-        """(line,) ln of line flux over frequency, nJy at 10 Mpc per unit ln(wavelength)."""
-        return self.perceptron(features) * self.spread + self.mean
+    def fluxes(self, features: Array) -> Array:
+        """(line,) line flux over frequency, nJy at 10 Mpc per unit ln(wavelength), of one solar mass of young stars."""
+        return jnp.exp(self.perceptron(features) * self.spread + self.mean)
+
+
+class LineTable(eqx.Module):
+    """Line fluxes at the nodes of a grid. They are linear in what `Features.young` says of a population.
+
+    Args:
+        table: (metallicity, ionisation, bin of age, line) per solar mass of young stars in the bin.
+    """
+
+    table: Array
+
+    def fluxes(self, features: Array) -> Array:
+        """As those of a `LineNetwork`."""
+        metals, ionization, bins, _ = self.table.shape
+        shares = features[3 : 3 + bins]
+        rest = features[3 + 2 * bins :]
+        nebulae = jnp.einsum("z,u,n->zun", rest[:metals], rest[metals : metals + ionization], shares)
+        return nebulae.ravel() @ self.table.reshape(-1, self.table.shape[-1])

@@ -1,4 +1,4 @@
-"""The neural emulator: networks for old stars, young stars with their nebulae, and lines."""
+"""The neural emulator: networks for old stars and young stars with their nebulae, and their lines."""
 
 from typing import final
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from scarlet_sed.errors import DomainError
 from scarlet_sed.sps.domain import Domain, check_within
 from scarlet_sed.sps.emulator.features import Features
-from scarlet_sed.sps.emulator.network import LineNetwork, SpectrumNetwork
+from scarlet_sed.sps.emulator.network import LineNetwork, LineTable, SpectrumNetwork
 from scarlet_sed.sps.engine import Dimming, Engine, Population, StellarLight
 from scarlet_sed.sps.histories.base import YOUNG, History
 from scarlet_sed.sps.histories.binned import Binned
@@ -27,9 +27,10 @@ SHORTEST = 1e-3
 class NeuralEmulator(Engine):
     """Networks trained on exact synthesis; what ships with the package needs no grid.
 
-    Old stars, young stars with their nebular continuum, and lines have networks of their own, each per solar mass of
-    its part, so that none has to learn how little of a part there may be; the masses are exact integrals of the
-    history. Histories in bins are sums of constant rates, one evaluation a bin.
+    Old stars and young stars with their nebular continuum have networks of their own, and lines a network or a table
+    (they are linear in what the networks see), each per solar mass of its part, so that none has to learn how little of
+    a part there may be; the masses are exact integrals of the history. Histories in bins are sums of constant rates,
+    one evaluation a bin.
 
     Args (made by `NeuralEmulator.shipped` or `open`, not by hand):
         delayed: old stars of delayed exponentials.
@@ -42,7 +43,7 @@ class NeuralEmulator(Engine):
     delayed: SpectrumNetwork
     constant: SpectrumNetwork
     young: SpectrumNetwork
-    lines: LineNetwork
+    lines: LineNetwork | LineTable
     features: Features
     domain: Domain = eqx.field(static=True)
     log_start: int = eqx.field(static=True)
@@ -54,7 +55,7 @@ class NeuralEmulator(Engine):
     def light(self, population: Population, dimming: Dimming) -> StellarLight:
         features, fraction = self._young_features(population)
         log_young, _ = self.young.log_flux(features)
-        lines = fraction * jnp.exp(self.lines.log_lines(features) + dimming.lines)
+        lines = fraction * self.lines.fluxes(features) * jnp.exp(dimming.lines)
         log_old, fractions, _ = self._old(population)
         old = jnp.einsum("p,pc->c", fractions, jnp.exp(log_old + dimming.old))
         return StellarLight(old, fraction * jnp.exp(log_young + dimming.young), lines)

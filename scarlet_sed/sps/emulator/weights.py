@@ -13,7 +13,7 @@ from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.domain import DOMAIN, Domain
 from scarlet_sed.sps.emulator.features import Features
-from scarlet_sed.sps.emulator.network import LineNetwork, Perceptron, SpectrumNetwork
+from scarlet_sed.sps.emulator.network import LineNetwork, LineTable, Perceptron, SpectrumNetwork
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
 from scarlet_sed.typing import HostArray
 
@@ -70,9 +70,7 @@ def read_weights(path: Path) -> NeuralEmulator:
     arrays, header = _stored(path)
     try:
         spectra = {name: _spectrum(name, arrays) for name in _SPECTRA}
-        lines = LineNetwork(
-            _perceptron("lines", arrays), as_float(arrays["lines/spread"]), as_float(arrays["lines/mean"])
-        )
+        lines = _lines(arrays)
         axes = ("old_ages", "young_ages", "metallicity", "log_ionization")
         return NeuralEmulator(
             **spectra,
@@ -112,6 +110,12 @@ def _perceptron(name: str, arrays: Mapping[str, Any]) -> Perceptron:
         as_float(arrays[f"{name}/centre"]),
         as_float(arrays[f"{name}/scale"]),
     )
+
+
+def _lines(arrays: Mapping[str, Any]) -> LineNetwork | LineTable:
+    if "lines/table" in arrays:
+        return LineTable(as_float(arrays["lines/table"]))
+    return LineNetwork(_perceptron("lines", arrays), as_float(arrays["lines/spread"]), as_float(arrays["lines/mean"]))
 
 
 def _spectrum(name: str, arrays: Mapping[str, Any]) -> SpectrumNetwork:

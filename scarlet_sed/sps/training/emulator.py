@@ -1,20 +1,20 @@
-"""From a source of rows to a weight file: four networks, one after the other, in as many sittings as it takes."""
+"""From a source of rows to a weight file: its networks, one after the other, in as many sittings as it takes."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from scarlet_sed.errors import DataError
 from scarlet_sed.sps.domain import DOMAIN
-from scarlet_sed.sps.emulator.network import Perceptron
+from scarlet_sed.sps.emulator.network import LineTable, Perceptron
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
-from scarlet_sed.sps.emulator.weights import basis_arrays, perceptron_arrays, read_weights, write_weights
+from scarlet_sed.sps.emulator.weights import basis_arrays, perceptron_arrays, read_header, read_weights, write_weights
 from scarlet_sed.sps.training import dataset
 from scarlet_sed.sps.training.source import PARTS, RowSource
 from scarlet_sed.sps.training.train import Recipe, train
@@ -23,7 +23,7 @@ from scarlet_sed.typing import HostArray
 Progress = Callable[[str], None]
 
 
-GO_ON_RATE = 1e-3
+GO_ON_RATE = 5e-4
 """The first learning rate of networks that training goes on from."""
 
 
@@ -47,6 +47,7 @@ def train_emulator(
     seed: int = 0,
     hidden: tuple[int, ...] = (256, 256, 256, 256),
     start_from: Path | None = None,
+    only: Sequence[str] | None = None,
     seconds: float = 3300.0,
     progress: Progress = lambda _: None,
 ) -> NeuralEmulator | None:
@@ -60,6 +61,7 @@ def train_emulator(
         steps: of the optimiser.
         hidden: layers of the networks of spectra.
         start_from: a weight file whose networks training goes on from, where they have the same layers.
+        only: parts to train; the others stay as `start_from` has them. None trains all.
         seed: of the rows; weights and batches have the recipe's own.
         seconds: the sitting ends then.
         progress: called with a line at times.
@@ -68,32 +70,39 @@ def train_emulator(
         the emulator, or None if there is training left to do.
 
     Raises:
-        DataError: if the networks of `start_from` have other inputs or outputs than the source.
+        DataError: if the networks of `start_from` have other inputs or outputs than the source, or it lacks a network
+            that is to be kept.
     """
     start, done, records = time.monotonic(), {}, {}
-    begun = None if start_from is None else _of_same_axes(read_weights(start_from), source)
-    for part, fresh in recipes(steps, hidden).items():
+    given = None if start_from is None else _of_same_axes(read_weights(start_from), source)
+    wanted = recipes(steps, hidden)
+    for part, fresh in ((part, wanted[part]) for part in source.parts):
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return None
-        network, shapes, tag = _begun(begun, part, fresh)
-        recipe = fresh if network is None else replace(fresh, learning_rate=GO_ON_RATE)
+        begun = _begun(given, start_from, part, fresh)
+        if only is not None and part not in only:
+            done[part], records[part] = _kept(begun, part)
+            continue
+        recipe = fresh if begun is None else replace(fresh, learning_rate=GO_ON_RATE)
         recipe = recipe if source.has_slopes else replace(recipe, slope=0.0)
-        data = dataset.make(source, part, folder, rows, seed, progress, shapes)
+        data = dataset.make(source, part, folder, rows, seed, progress, None if begun is None else begun.shapes)
         left = seconds - (time.monotonic() - start)
+        tag = source.tag if begun is None else source.tag + begun.tag
         network, record, finished = train(
             data,
             recipe,
-            folder / f"{part}-{rows}-{seed}-{recipe.steps}{source.tag}{tag}.checkpoint",
-            start_from=network,
+            folder / f"{part}-{rows}-{seed}-{recipe.steps}{tag}.checkpoint",
+            start_from=None if begun is None else begun.network,
             seconds=left,
             progress=lambda line, part=part: progress(f"{part} {line}"),
         )
         if not finished:
             return None
-        done[part] = (network, data)
-        records[part] = {"recipe": asdict(recipe), "record": record, "start": tag}
-    arrays = _arrays(source, {part: (network, data.basis, data.mean) for part, (network, data) in done.items()})
+        done[part] = (network, data.basis, data.mean)
+        records[part] = {"recipe": asdict(recipe), "record": record}
+        records[part] |= {} if begun is None else {"before": begun.record}
+    arrays = _arrays(source, done)
     header = _header(source, {"rows": rows, "seed": seed, "parts": records, **json.loads(source.provenance)})
     write_weights(out, arrays, header)
     return read_weights(out)
@@ -117,30 +126,48 @@ def _of_same_axes(emulator: NeuralEmulator, source: RowSource) -> NeuralEmulator
     return emulator
 
 
-def _begun(
-    emulator: NeuralEmulator | None, part: str, recipe: Recipe
-) -> tuple[Perceptron | None, dataset.Shapes | None, str]:
-    """The network that a part goes on from with its basis, and a tag of it; nothing if its layers are others."""
-    if emulator is None:
-        return None, None, ""
-    network = getattr(emulator, part)
-    sizes = tuple(len(b) for b in network.perceptron.biases[:-1])
-    if sizes != tuple(recipe.hidden):
-        return None, None, ""
+class _Begun(NamedTuple):
+    """A network that a part goes on from, its basis, a tag of it, and the record of its training."""
+
+    network: Perceptron
+    shapes: dataset.Shapes
+    tag: str
+    record: dict[str, Any]
+
+
+def _begun(emulator: NeuralEmulator | None, path: Path | None, part: str, recipe: Recipe) -> _Begun | None:
+    """What a part goes on from; nothing if there is no network, or one of other layers."""
+    network = None if emulator is None else getattr(emulator, part)
+    if emulator is None or path is None or network is None or isinstance(network, LineTable):
+        return None
+    if tuple(len(b) for b in network.perceptron.biases[:-1]) != tuple(recipe.hidden):
+        return None
     basis = network.spread[None] if part == "lines" else network.basis
     shapes = dataset.Shapes(np.asarray(basis), np.asarray(network.mean))
-    return network.perceptron, shapes, f"-{emulator.name[:12]}"
+    record = read_header(path)["training"]["parts"][part]
+    return _Begun(network.perceptron, shapes, f"-{emulator.name[:12]}", record)
+
+
+def _kept(begun: _Begun | None, part: str) -> tuple[tuple[Perceptron, HostArray, HostArray], dict[str, Any]]:
+    """A part that is not trained, as it goes into the weight file."""
+    if begun is None:
+        raise DataError(
+            f"there is no network of the part {part!r} to keep",
+            fix="train it, or give a weight file with the same layers to start from",
+        )
+    return (begun.network, *begun.shapes), begun.record
 
 
 def _arrays(source: RowSource, parts: dict[str, tuple[Perceptron, HostArray, HostArray]]) -> dict[str, HostArray]:
     arrays: dict[str, HostArray] = {}
-    for part in PARTS:
-        network, basis, mean = parts[part]
+    for part, (network, basis, mean) in parts.items():
         arrays |= perceptron_arrays(part, network)
         if part == "lines":
             arrays |= {"lines/spread": basis[0].astype(np.float32), "lines/mean": mean.astype(np.float32)}
         else:
             arrays |= basis_arrays(part, basis, mean)
+    if source.line_table is not None:
+        arrays["lines/table"] = np.asarray(source.line_table, np.float32)
     for name in ("old_ages", "young_ages", "metallicity", "log_ionization"):
         arrays[f"features/{name}"] = np.asarray(getattr(source.features, name), np.float32)
     return arrays

@@ -65,6 +65,8 @@ class RowSource(eqx.Module):
         provenance: JSON text of a mapping, for the weight file's record of training.
         tag: what names of kept rows and checkpoints end in, to tell sources apart.
         has_slopes: whether rows carry slopes; where they do not, slopes are zero, and training leaves them out.
+        line_table: lines at the nodes, as `LineTable` has them, where the source knows them there: no network is
+            trained for them then. None where it does not.
     """
 
     features: eqx.AbstractVar[Features]
@@ -76,6 +78,12 @@ class RowSource(eqx.Module):
     provenance: eqx.AbstractVar[str]
     tag: eqx.AbstractVar[str]
     has_slopes: eqx.AbstractVar[bool]
+    line_table: eqx.AbstractVar[Array | None]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Those of `PARTS` that networks are trained for."""
+        return PARTS if self.line_table is None else PARTS[:-1]
 
     @abstractmethod
     def chunks(self, part: str, rng: np.random.Generator, count: int, size: int = 4096) -> Iterator[Rows]:

@@ -65,7 +65,8 @@ class SpectraTable(RowSource):
     domain: Domain = eqx.field(static=True)
     provenance: str = eqx.field(static=True)
     tag: str = eqx.field(static=True)
-    has_slopes: bool = eqx.field(static=True, default=False)
+    has_slopes: bool = eqx.field(static=True)
+    line_table: None = eqx.field(static=True)
 
     @staticmethod
     def open(path: str | Path) -> "SpectraTable":
@@ -98,6 +99,8 @@ class SpectraTable(RowSource):
             domain=_domain(contents.groups),
             provenance=json.dumps({"table": record}),
             tag=f"-table{digest[:8]}",
+            has_slopes=False,
+            line_table=None,
         )
 
     def chunks(self, part: str, rng: np.random.Generator, count: int, size: int = 4096) -> Iterator[Rows]:

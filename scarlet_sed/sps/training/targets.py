@@ -62,6 +62,7 @@ class Exact(RowSource):
     provenance: str = eqx.field(static=True)
     tag: str = eqx.field(static=True)
     has_slopes: bool = eqx.field(static=True)
+    line_table: Array
 
     def __init__(self, engine: ExactSynthesis, provenance: str = "{}") -> None:
         axes = engine.axes
@@ -73,6 +74,8 @@ class Exact(RowSource):
             axes.age[_feature_nodes(ages, axes.split)], axes.nebular_edges, axes.metallicity, axes.log_ionization
         )
         self.line_index = tuple(i for i, w in enumerate(engine.line_wavelength) if w < REDDEST)
+        nodes = (len(axes.metallicity), len(axes.log_ionization), len(axes.nebular_edges) - 1)
+        self.line_table = engine.lines[:, np.array(self.line_index, int)].reshape(*nodes, -1)
         self.line_names = tuple(engine.line_names[i] for i in self.line_index)
         self.line_wavelength = tuple(engine.line_wavelength[i] for i in self.line_index)
         self.domain = replace(engine.domain, age=drawing.AGE)
