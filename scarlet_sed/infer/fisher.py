@@ -13,6 +13,7 @@ import numpy as np
 
 from scarlet_sed.infer.curvature import whitened
 from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.multiples import Multiple, flux_slopes, multiples
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.windows import Window, colours, common, overlap, window, wings, within
@@ -20,6 +21,7 @@ from scarlet_sed.parameters import Tied, slots, tie_target
 from scarlet_sed.typing import Array, HostArray
 
 _TOGETHER = 16  # derivative images a call: one compiled program whatever their number
+_FLUXES_TOGETHER = 64  # derivatives of fluxes a call
 
 
 class Direction(NamedTuple):
@@ -121,10 +123,12 @@ def _images(
         for block in blocks
     ]
     turns = colours([block.windows for block in blocks])
+    spared = _spared(posterior, unconstrained, directions, blocks)
     together: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for b, block in enumerate(blocks):
-        for k in range(len(block.members)):
-            together.setdefault((turns[b], k), []).append((b, k))
+        drawn = [k for k, member in enumerate(block.members) if member not in spared]
+        for turn, k in enumerate(drawn):
+            together.setdefault((turns[b], turn), []).append((b, k))
     for group in _batches(list(together.values()), _TOGETHER):
         moves = [[directions[blocks[b].members[k]] for b, k in moved] for moved in group]
         basis = unit_vectors([*moves, *[[]] * (_TOGETHER - len(moves))], unconstrained)
@@ -133,7 +137,28 @@ def _images(
             for slot, moved in enumerate(group):
                 for b, k in moved:
                     found[b][o][k] = images[slot][:, *blocks[b].windows[o]]
+    for b, block in enumerate(blocks):
+        places = {member: k for k, member in enumerate(block.members)}
+        for member in set(places) & set(spared):
+            for pivot, factors in spared[member].terms:
+                for o, factor in enumerate(factors):
+                    found[b][o][places[member]] += factor[:, None, None] * found[b][o][places[pivot]]
     return found
+
+
+def _spared(
+    posterior: LogPosterior, unconstrained: FamilyValues, directions: Sequence[Direction], blocks: Sequence[_Block]
+) -> dict[int, Multiple]:
+    """Directions whose images are sums of others' of the same source, which need not be drawn."""
+    slopes: list[list[HostArray]] = [[] for _ in posterior.observations]
+    for group in _batches(list(directions), _FLUXES_TOGETHER):
+        moves = [[d] for d in group]
+        basis = unit_vectors([*moves, *[[]] * (_FLUXES_TOGETHER - len(moves))], unconstrained)
+        for o, each in enumerate(flux_slopes(posterior.program, unconstrained, basis)):
+            slopes[o].append(np.concatenate([np.asarray(part, float) for part in each], axis=1)[: len(group)])
+    owner = {member: b for b, block in enumerate(blocks) for member in block.members}
+    found = multiples([d.path for d in directions], [np.concatenate(s) for s in slopes])
+    return {m: made for m, made in found.items() if all(owner[m] == owner[pivot] for pivot, _ in made.terms)}
 
 
 def _batches(items: list, size: int) -> Iterator[list]:

@@ -77,6 +77,19 @@ def test_source_models_sum_to_the_model(fitted: ss.FitResult) -> None:
     np.testing.assert_allclose(total, fitted.models["nircam"], atol=1e-4)
 
 
+def test_the_last_steps_reach_the_maximum_that_many_more_would(fitted: ss.FitResult) -> None:
+    obs, frame = mock()
+    begun = scene(frame, free=True)
+    rough = ss.fit(begun, obs, steps=25, polish=0, progress=False)
+    short = ss.fit(begun, obs, steps=25, polish=20, progress=False)
+    assert rough.status is ss.FitStatus.MAX_STEPS and short.status is ss.FitStatus.CONVERGED
+    assert rough.log_posterior < fitted.log_posterior - 1 < short.log_posterior
+    assert short.steps > 25 and np.all(np.diff(short.loss[25:]) <= 0)
+    for path, error in fitted.uncertainties.items():
+        off = (np.asarray(short.scene.values[path]) - fitted.scene.values[path]) / error
+        assert np.max(np.abs(off)) < 0.5, path
+
+
 def test_too_few_steps_is_a_status() -> None:
     obs, frame = mock()
     result = ss.fit(scene(frame, free=True), obs, steps=25, progress=False, uncertainties=False)

@@ -9,6 +9,8 @@ import pytest
 
 import scarlet_sed as ss
 from scarlet_sed.errors import DomainError, FilterError
+from scarlet_sed.infer import fisher
+from scarlet_sed.infer.covariance import curvature_at
 from scarlet_sed.infer.posterior import LogPosterior, log_prob
 from scarlet_sed.io.catalog import build_catalog
 from scarlet_sed.io.propagation import Correlations
@@ -62,6 +64,26 @@ def test_an_engine_is_held_once_however_many_sources_use_it(truth: ss.Scene, rng
     assert group.valid.shape == (2,)
     gradient = jax.grad(lambda values: log_prob(posterior.program, values))(posterior.start)
     assert all(np.all(np.isfinite(part)) for part in gradient)
+
+
+def test_derivatives_that_only_change_fluxes_are_not_drawn(
+    truth: ss.Scene, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two components share a redshift: its image is a sum of two multiples; the matrix is that of drawing them all."""
+    light = {"core": population(9.8, 2.0, 0.2) * ss.Point(), "disk": truth.sources["a"].components()[0][1]}
+    both = ss.Source((0.2, 0.1), light, ss.Parameter(0.9, dist.Uniform(0.05, 5.0)))
+    scene = truth.with_sources({**truth.sources, "a": both})
+    posterior = LogPosterior(scene, observed(scene, rng))
+    unconstrained = posterior.unconstrain(posterior.start)
+    quick = curvature_at(posterior, unconstrained)
+    blocks = fisher._blocks(posterior, unconstrained, quick.directions)
+    spared = fisher._spared(posterior, unconstrained, quick.directions, blocks)
+    paths = {quick.directions[i].path for i in spared}
+    assert paths >= {"a.redshift", "b.redshift", "a.core.spectrum.attenuation.av", "a.disk.spectrum.history.age"}
+    monkeypatch.setattr(fisher, "_spared", lambda *_: {})
+    whole = curvature_at(posterior, unconstrained).matrix
+    scale = 1 / np.sqrt(np.diag(whole))
+    np.testing.assert_allclose(quick.matrix * np.outer(scale, scale), whole * np.outer(scale, scale), atol=1e-5)
 
 
 def test_fluxes_start_populations_and_the_fit_finds_them(truth: ss.Scene, rng: np.random.Generator) -> None:

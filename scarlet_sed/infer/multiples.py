@@ -1,0 +1,94 @@
+"""Derivative images that need not be drawn: what changes only fluxes is, band by band, a multiple of one image.
+
+A population has ten numbers, and all of them change the image of its component by factors on its bands.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from scarlet_sed.infer.families import FamilyValues, materialize
+from scarlet_sed.infer.program import Program
+from scarlet_sed.typing import Array, HostArray
+
+_WEAK = 1e-4
+"""A direction that moves some band by less than this share of what another does is no measure of that band."""
+
+
+class Multiple(NamedTuple):
+    """A derivative image as a sum of others.
+
+    Args:
+        terms: (index of a direction, per observation a (band,) factor) pairs.
+    """
+
+    terms: list[tuple[int, list[HostArray]]]
+
+
+def multiples(paths: Sequence[str], slopes: Sequence[HostArray]) -> dict[int, Multiple]:
+    """The directions that are sums of multiples of others, by index.
+
+    Args:
+        paths: (p,) parameter of each direction.
+        slopes: per observation (p, component, band) change of the fluxes of all components along the directions.
+    """
+    if not len(paths):
+        return {}
+    bright = np.concatenate(slopes, axis=-1)  # (p, component, band)
+    only_fluxes = np.array([_only_fluxes(path) for path in paths])
+    touched = np.any(bright != 0, axis=-1) & only_fluxes[:, None]
+    pivots = {c: p for c in range(bright.shape[1]) if (p := _pivot(bright[:, c], touched, c)) is not None}
+    measures = set(pivots.values())
+    found = {}
+    for index in np.flatnonzero(only_fluxes):
+        components = np.flatnonzero(touched[index])
+        if index in measures or not components.size or not set(components.tolist()) <= set(pivots):
+            continue
+        terms = []
+        for c in components.tolist():
+            below = [s[pivots[c], c] for s in slopes]
+            ratios = [
+                np.divide(s[index, c], b, out=np.zeros_like(b), where=b != 0)
+                for s, b in zip(slopes, below, strict=True)
+            ]
+            terms.append((pivots[c], ratios))
+        found[int(index)] = Multiple(terms)
+    return found
+
+
+def _only_fluxes(path: str) -> bool:
+    return ".spectrum." in path or path.endswith(".redshift")
+
+
+def _pivot(slopes: HostArray, touched: HostArray, component: int) -> int | None:
+    """The direction that moves every band of a component, and no other component."""
+    alone = touched[:, component] & (touched.sum(axis=1) == 1)
+    if not alone.any():
+        return None
+    size = np.abs(slopes)
+    most = size[touched[:, component]].max(axis=0)
+    share = np.min(np.divide(size, most, out=np.ones_like(size), where=most > 0), axis=1)
+    best = int(np.argmax(np.where(alone, share, -1.0)))
+    return best if share[best] > _WEAK else None
+
+
+@jax.jit
+def flux_slopes(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> tuple[tuple[Array, ...], ...]:
+    """Per observation and group, (p, n, band) derivatives of the fluxes of the components along p directions.
+
+    Args:
+        program: the model.
+        unconstrained: where.
+        basis: directions, each family with a leading axis p.
+    """
+
+    def fluxes(u: FamilyValues) -> tuple[tuple[Array, ...], ...]:
+        values = tuple(f.constrain(x) for f, x in zip(program.families, u, strict=True))
+        drawn = [(group, *materialize((group.component, group.redshift), values)) for group in program.groups]
+        return tuple(tuple(program.fluxes(g, c, z, o.filters) for g, c, z in drawn) for o in program.observations)
+
+    _, derivative = jax.linearize(fluxes, unconstrained)
+    found: tuple[tuple[Array, ...], ...] = jax.lax.map(derivative, basis)
+    return found
