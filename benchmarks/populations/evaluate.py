@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -31,6 +32,9 @@ from scarlet_sed.sps.emulator.weights import read_weights
 from scarlet_sed.sps.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
+from against_bagpipes import PEER_PYTHON, theirs
+from draws import make
+from reference_parts import Curve
 from table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +77,18 @@ def speed(engines: dict[str, Engine], family: str, batch: int) -> dict[str, dict
     return found
 
 
+def bagpipes() -> float | None:
+    """Microseconds of `model_galaxy.update` as a user calls it, median of 300; None without its environment."""
+    if not PEER_PYTHON.exists():
+        print(f"bagpipes skipped: no environment at {PEER_PYTHON} (benchmarks/population_env.sh)")
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in BANDS:
+            curve = Curve(name)
+            np.savetxt(Path(scratch) / f"{name}.txt", np.column_stack([curve.wavelength, curve.through]))
+        return 1e6 * float(np.median(theirs(make(300, 11, bagpipes=True), Path(scratch), "--time")["seconds"]))
+
+
 def figure(comparisons: dict[str, Comparison]) -> None:
     """|dm| by band and by redshift, 50 and 99 %."""
     FIGURES.mkdir(exist_ok=True)
@@ -98,7 +114,22 @@ def figure(comparisons: dict[str, Comparison]) -> None:
     drawing.savefig(FIGURES / "engines.png", dpi=100)
 
 
-def described(draws: int, name: str, comparisons: dict[str, Comparison], costs: dict[str, Any]) -> list[str]:
+def speed_ratios(costs: dict[str, dict[str, float]], peer: list[float]) -> dict[str, float]:
+    """What the neural emulator gains in batches, from one run; bagpipes is timed before and after."""
+    neural, exact = costs["neural"], costs["exact"]
+    found = {f"exact over neural, {k}": exact[f"{k} us"] / neural[f"{k} us"] for k in ("forward", "gradient")}
+    found |= {f"basis over neural, {k}": costs["basis"][f"{k} us"] / neural[f"{k} us"] for k in ("forward", "gradient")}
+    if peer:
+        found |= {
+            "bagpipes, us": float(np.mean(peer)),
+            "bagpipes over neural": float(np.mean(peer)) / neural["forward us"],
+        }
+    return found
+
+
+def described(
+    draws: int, name: str, comparisons: dict[str, Comparison], costs: dict[str, Any], ratios: dict[str, float]
+) -> list[str]:
     """The section of the report."""
     parts = [
         f"`evaluate.py`, {draws} fresh galaxies, half of each family, {len(BANDS)} bands, redshifts 0.01-8, bands at "
@@ -123,7 +154,10 @@ def described(draws: int, name: str, comparisons: dict[str, Comparison], costs: 
         for engine, row in engines.items()
     ]
     heads = ("case", "engine", "forward (us a galaxy)", "compile (s)", "with gradient (us)", "compile (s)")
-    parts += [markdown(heads, table), "![by band and redshift](figures/engines.png)"]
+    told = ", ".join(f"{k} {v:.3g}" for k, v in ratios.items())
+    parts.append(markdown(heads, table))
+    parts.append(f"In the same run, delayed exponentials in batches of 64: {told}.")
+    parts.append("![by band and redshift](figures/engines.png)")
     return parts
 
 
@@ -148,13 +182,17 @@ def main() -> None:
     for name, comparison in comparisons.items():
         print(f"\n{name} against exact\n{comparison.table()}")
     engines: dict[str, Engine] = {"exact": exact, "basis": basis, "neural": neural}
+    before = bagpipes()
     costs = {f"{family}, batch {batch}": speed(engines, family, batch) for family, batch in CASES}
+    peer = [us for us in (before, bagpipes()) if us is not None]
+    ratios = speed_ratios(costs[f"{CASES[0][0]}, batch {CASES[0][1]}"], peer)
+    print("\n" + "\n".join(f"{name}: {value:.3g}" for name, value in ratios.items()))
     for case, table in costs.items():
         print(f"\n{case}")
         for name, row in table.items():
             print(f"  {name:<8}" + "  ".join(f"{key} {value:8.2f}" for key, value in row.items()))
     figure(comparisons)
-    sections.put("evaluate", described(given.draws, neural.name, comparisons, costs))
+    sections.put("evaluate", described(given.draws, neural.name, comparisons, costs, ratios))
     result = {
         "draws": given.draws,
         "weights": neural.name,
@@ -162,6 +200,7 @@ def main() -> None:
         "basis seconds": built,
         "accuracy": {name: c.as_json() for name, c in comparisons.items()},
         "speed": costs,
+        "ratios": ratios,
     }
     (ROOT / "benchmarks/results").mkdir(exist_ok=True)
     (ROOT / "benchmarks/results/engines.json").write_text(json.dumps(result, indent=1) + "\n")
