@@ -1,6 +1,6 @@
 """Mock fields with known truth: are the fluxes and masses of blended populations right, and their errors?
 
-    .venv/bin/python benchmarks/populations/mocks.py [--fields 35] [--keep FOLDER]
+    .venv/bin/python benchmarks/populations/mocks.py [--fields 17] [--keep FOLDER]
 
 Galaxies with spectra drawn from the priors, at given redshifts, are drawn by GalSim with empirical NIRCam PSFs (the
 CEERS PSFs of `../shared/data/ceers_psf`; bands without one get their neighbour's, stretched by the ratio of the
@@ -27,6 +27,7 @@ from astropy.table import QTable, Table
 
 import scarlet_sed as ss
 from scarlet_sed.infer.starting_points import Coordinates
+from scarlet_sed.io.cache import use_compilation_cache
 from scarlet_sed.parameters import as_float
 from scarlet_sed.pipeline import run_fit
 from scarlet_sed.spectrum.priors import deep_field_population
@@ -40,8 +41,8 @@ SHARED = Path(os.environ.get("SCARLET_SED_SHARED", ROOT.parent / "shared"))
 PSFS = SHARED / "data" / "ceers_psf"
 FIGURES = Path(__file__).parent / "figures"
 SCALE = 0.03
-FIELD = 4.8
-PER_FIELD = 6
+FIELD = 6.6
+PER_FIELD = 12
 JITTER = 0.02
 """Arcsec by which the catalogue's positions are off."""
 
@@ -233,13 +234,14 @@ def described(result: dict[str, Any], pooled: dict[str, np.ndarray]) -> list[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fields", type=int, default=35)
+    parser.add_argument("--fields", type=int, default=17)
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--keep", type=Path, help="keep images and catalogues in this folder; run again to go on")
     given = parser.parse_args()
     if not PSFS.is_dir():
         print(f"skipped: {PSFS} is missing (set SCARLET_SED_SHARED)")
         return
+    use_compilation_cache()
     start = time.monotonic()
     each = []
     with tempfile.TemporaryDirectory() as temporary:

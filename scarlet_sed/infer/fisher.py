@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.curvature import whitened
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.multiples import Multiple, flux_slopes, multiples
@@ -166,8 +167,7 @@ def _batches(items: list, size: int) -> Iterator[list]:
         yield items[first : first + size]
 
 
-@jax.jit
-def derivatives(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> tuple[Array, ...]:
+def _derivatives(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> tuple[Array, ...]:
     """Per observation, (p, band, H', W') derivatives of the whitened residuals along p directions.
 
     Args:
@@ -178,3 +178,6 @@ def derivatives(program: Program, unconstrained: FamilyValues, basis: FamilyValu
     # linearised once: the profiles are not drawn again for every direction
     _, derivative = jax.linearize(lambda u: whitened(program, u), unconstrained)
     return jax.lax.map(derivative, basis)
+
+
+derivatives = Compiled(_derivatives, level=1)

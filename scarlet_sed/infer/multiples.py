@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.families import FamilyValues, materialize
 from scarlet_sed.infer.program import Program
 from scarlet_sed.typing import Array, HostArray
@@ -74,8 +75,7 @@ def _pivot(slopes: HostArray, touched: HostArray, component: int) -> int | None:
     return best if share[best] > _WEAK else None
 
 
-@jax.jit
-def flux_slopes(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> tuple[tuple[Array, ...], ...]:
+def _flux_slopes(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> tuple[tuple[Array, ...], ...]:
     """Per observation and group, (p, n, band) derivatives of the fluxes of the components along p directions.
 
     Args:
@@ -92,3 +92,6 @@ def flux_slopes(program: Program, unconstrained: FamilyValues, basis: FamilyValu
     _, derivative = jax.linearize(fluxes, unconstrained)
     found: tuple[tuple[Array, ...], ...] = jax.lax.map(derivative, basis)
     return found
+
+
+flux_slopes = Compiled(_flux_slopes, level=0)

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.covariance import Curvature, curvature_at
 from scarlet_sed.infer.families import FamilyValues
-from scarlet_sed.infer.posterior import LogPosterior, constrain, log_prob
+from scarlet_sed.infer.posterior import LogPosterior, constrain, evaluate, log_prob
 from scarlet_sed.infer.program import Program
 from scarlet_sed.typing import Array, HostArray
 
@@ -92,7 +93,7 @@ def _stepped(
     for _ in range(_TRIES):
         step = -_solved(curvature.matrix, gradient, damping)
         trial: FamilyValues = _inside(program, curvature.moved(unconstrained, step, _LONGEST))
-        found = float(_value(program, trial))
+        found = -float(evaluate(program, constrain(program, trial)).log_prob)
         if found < value:
             return trial, found, damping / 10
         damping *= 10
@@ -107,14 +108,11 @@ def _solved(matrix: HostArray, gradient: HostArray, damping: float) -> HostArray
     return solved
 
 
-@jax.jit
-def _value(program: Program, unconstrained: FamilyValues) -> Array:
-    return -log_prob(program, constrain(program, unconstrained))
+def _value_and_slope(program: Program, unconstrained: FamilyValues) -> tuple[Array, FamilyValues]:
+    return jax.value_and_grad(lambda u: -log_prob(program, constrain(program, u)))(unconstrained)
 
 
-@jax.jit
-def _slope(program: Program, unconstrained: FamilyValues) -> tuple[Array, FamilyValues]:
-    return jax.value_and_grad(lambda u: _value(program, u))(unconstrained)
+_slope = Compiled(_value_and_slope, level=1)
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from scarlet_sed.sps.domain import Domain
 from scarlet_sed.sps.exact import AgeAxes, ExactSynthesis, GridSynthesis, Weights
 from scarlet_sed.typing import Array, HostArray
 
-COMPONENTS = {"old": 100, "young": 50, "nebular": 50}
+COMPONENTS = {"old": 150, "young": 50, "nebular": 50}
 _SWEEPS = 3
 _FIELDS = ("coefficients", "basis")
 
