@@ -1,6 +1,6 @@
 """Mock fields with known truth: are the fluxes and masses of blended populations right, and their errors?
 
-    .venv/bin/python benchmarks/populations/mocks.py [--fields 17] [--keep FOLDER]
+    .venv/bin/python benchmarks/populations/mocks.py [--fields 10] [--keep FOLDER]
 
 Galaxies with spectra drawn from the priors, at given redshifts, are drawn by GalSim with empirical NIRCam PSFs (the
 CEERS PSFs of `../shared/data/ceers_psf`; bands without one get their neighbour's, stretched by the ratio of the
@@ -41,8 +41,8 @@ SHARED = Path(os.environ.get("SCARLET_SED_SHARED", ROOT.parent / "shared"))
 PSFS = SHARED / "data" / "ceers_psf"
 FIGURES = Path(__file__).parent / "figures"
 SCALE = 0.03
-FIELD = 6.6
-PER_FIELD = 12
+FIELD = 8.4
+PER_FIELD = 20
 JITTER = 0.02
 """Arcsec by which the catalogue's positions are off."""
 
@@ -160,7 +160,8 @@ def write_field(folder: Path, truth: QTable, seed: int) -> Path:
     path.write_text(
         f'seed = {seed}\n[data]\nunit = "nJy"\npixel_scale = {SCALE}\n'
         '[catalog]\npath = "list.ecsv"\nposition_error = 0.03\n'
-        '[model]\ndefault = "population"\n[fit]\nsteps = 200\n[output]\nreport = false\nscene = false\n' + bands,
+        '[model]\ndefault = "population"\n[fit]\nsteps = 300\npolish = 2\n'
+        "[output]\nreport = false\nscene = false\n" + bands,
         encoding="utf-8",
     )
     return path
@@ -234,7 +235,7 @@ def described(result: dict[str, Any], pooled: dict[str, np.ndarray]) -> list[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fields", type=int, default=17)
+    parser.add_argument("--fields", type=int, default=10)
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument("--keep", type=Path, help="keep images and catalogues in this folder; run again to go on")
     given = parser.parse_args()

@@ -152,6 +152,7 @@ class FitConfig:
     steps: int = option(1000, doc="largest number of steps", at_least=1)
     learning_rate: float = option(5.0, doc="first step in units of each parameter's uncertainty", above=0)
     tolerance: float = option(0.5, doc="gain of log-posterior per 25 steps below which the steps shrink", above=0)
+    polish: int = option(8, doc="most Gauss-Newton steps at the end, with uncertainties only", at_least=0)
     uncertainties: bool = option(True, doc="compute Gauss-Newton uncertainties after the fit")
     fit_calibration: bool = option(False, doc="fit a flux calibration per band")
     fit_shift: bool = option(False, doc="fit an astrometric shift per band")

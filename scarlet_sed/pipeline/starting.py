@@ -86,6 +86,7 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
             steps=options.steps,
             learning_rate=options.learning_rate,
             tolerance=options.tolerance,
+            polish=options.polish,
             uncertainties=options.uncertainties,
             progress=progress,
         )
