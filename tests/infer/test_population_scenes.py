@@ -83,7 +83,7 @@ def test_derivatives_that_only_change_fluxes_are_not_drawn(
     monkeypatch.setattr(fisher, "_spared", lambda *_: {})
     whole = curvature_at(posterior, unconstrained).matrix
     scale = 1 / np.sqrt(np.diag(whole))
-    np.testing.assert_allclose(quick.matrix * np.outer(scale, scale), whole * np.outer(scale, scale), atol=1e-5)
+    np.testing.assert_allclose(quick.matrix * np.outer(scale, scale), whole * np.outer(scale, scale), atol=3e-4)
 
 
 def test_fluxes_start_populations_and_the_fit_finds_them(truth: ss.Scene, rng: np.random.Generator) -> None:

@@ -43,7 +43,7 @@ def population(**changes: object) -> ss.StellarPopulation:
 
 def luminosity(pop: ss.StellarPopulation, redshift: float = 0.7) -> float:
     """Lsun between the ends of the engine, from the spectrum that an observer sees."""
-    wavelength, flux = pop.spectrum(redshift)
+    wavelength, flux = (np.asarray(a, float) for a in pop.spectrum(redshift))
     z = np.linspace(0.0, redshift, 20_001)
     distance = 299792.458 / 70 * (1 + redshift) * np.trapezoid(1 / np.sqrt(0.3 * (1 + z) ** 3 + 0.7), z) * MPC
     received = np.sum(np.asarray(flux, float) * LIGHT_SPEED / wavelength) * LOG_STEP * 1e-32
