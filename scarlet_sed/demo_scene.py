@@ -354,6 +354,6 @@ def config_text(seed: int) -> str:
     return (
         "# The demo: a field drawn by GalSim. Paths are relative to this file.\n"
         f'seed = {seed}\n\n[model]\ndefault = "population"\n\n[population]\nmorphology = "auto"\n\n'
-        '[output]\ntruth = "truth.ecsv"\n'
+        '[fit]\npolish = 2\n\n[output]\ntruth = "truth.ecsv"\n'
         f'title = "A drawn JADES-like blend"\n{bands}'
     )
