@@ -48,7 +48,7 @@ def files(tmp_path_factory):
 def configured(files, text, name):
     original = (files / "config.toml").read_text()
     path = files / name
-    asked = '[model]\ndefault = "population"\n\n[population]\nmorphology = "auto"\n'
+    asked = '[model]\ndefault = "population"\n\n[population]\nmorphology = "auto"\n\n[fit]\npolish = 2\n'
     assert asked in original
     path.write_text(original.replace(asked, text))
     return path
