@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-scarlet2 bench-ring grid emulator validate-populations notebooks clean
+.PHONY: help install demo test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields notebooks clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -54,6 +54,9 @@ validate-populations: $(STAMP) grid ## engines against numpy, bagpipes and each 
 	$(BIN)/python benchmarks/populations/validate.py --resolution 8000
 	$(BIN)/python benchmarks/populations/evaluate.py
 	$(BIN)/python benchmarks/populations/photoz.py
+
+mock-fields: $(STAMP) ## GalSim fields of populations with known truth: hours; again to go on
+	$(BIN)/python benchmarks/populations/mocks.py --keep build/mocks
 
 notebooks: $(STAMP) ## execute the notebooks in place
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[notebooks]'

@@ -14,7 +14,7 @@ import numpy as np
 from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.curvature import whitened
 from scarlet_sed.infer.families import FamilyValues
-from scarlet_sed.infer.multiples import Multiple, flux_slopes, multiples
+from scarlet_sed.infer.multiples import Multiple, flux_slopes, multiples, only_fluxes
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.windows import Window, colours, common, overlap, window, wings, within
@@ -151,15 +151,22 @@ def _spared(
     posterior: LogPosterior, unconstrained: FamilyValues, directions: Sequence[Direction], blocks: Sequence[_Block]
 ) -> dict[int, Multiple]:
     """Directions whose images are sums of others' of the same source, which need not be drawn."""
+    candidates = [index for index, direction in enumerate(directions) if only_fluxes(direction.path)]
+    if not candidates:
+        return {}
     slopes: list[list[HostArray]] = [[] for _ in posterior.observations]
-    for group in _batches(list(directions), _FLUXES_TOGETHER):
-        moves = [[d] for d in group]
+    for group in _batches(candidates, _FLUXES_TOGETHER):
+        moves = [[directions[index]] for index in group]
         basis = unit_vectors([*moves, *[[]] * (_FLUXES_TOGETHER - len(moves))], unconstrained)
         for o, each in enumerate(flux_slopes(posterior.program, unconstrained, basis)):
             slopes[o].append(np.concatenate([np.asarray(part, float) for part in each], axis=1)[: len(group)])
     owner = {member: b for b, block in enumerate(blocks) for member in block.members}
-    found = multiples([d.path for d in directions], [np.concatenate(s) for s in slopes])
-    return {m: made for m, made in found.items() if all(owner[m] == owner[pivot] for pivot, _ in made.terms)}
+    found = {}
+    for index, made in multiples([np.concatenate(s) for s in slopes]).items():
+        terms = [(candidates[pivot], factors) for pivot, factors in made.terms]
+        if all(owner[candidates[index]] == owner[pivot] for pivot, _ in terms):
+            found[candidates[index]] = Multiple(terms)
+    return found
 
 
 def _batches(items: list, size: int) -> Iterator[list]:

@@ -28,39 +28,35 @@ class Multiple(NamedTuple):
     terms: list[tuple[int, list[HostArray]]]
 
 
-def multiples(paths: Sequence[str], slopes: Sequence[HostArray]) -> dict[int, Multiple]:
+def only_fluxes(path: str) -> bool:
+    """Whether a parameter changes the fluxes of components and nothing else."""
+    return ".spectrum." in path or path.endswith(".redshift")
+
+
+def multiples(slopes: Sequence[HostArray]) -> dict[int, Multiple]:
     """The directions that are sums of multiples of others, by index.
 
     Args:
-        paths: (p,) parameter of each direction.
-        slopes: per observation (p, component, band) change of the fluxes of all components along the directions.
+        slopes: per observation (p, component, band) change of the fluxes of all components along p directions that
+            change only fluxes.
     """
-    if not len(paths):
-        return {}
     bright = np.concatenate(slopes, axis=-1)  # (p, component, band)
-    only_fluxes = np.array([_only_fluxes(path) for path in paths])
-    touched = np.any(bright != 0, axis=-1) & only_fluxes[:, None]
+    touched = np.any(bright != 0, axis=-1)
     pivots = {c: p for c in range(bright.shape[1]) if (p := _pivot(bright[:, c], touched, c)) is not None}
     measures = set(pivots.values())
     found = {}
-    for index in np.flatnonzero(only_fluxes):
-        components = np.flatnonzero(touched[index])
-        if index in measures or not components.size or not set(components.tolist()) <= set(pivots):
+    for index in range(len(bright)):
+        components = np.flatnonzero(touched[index]).tolist()
+        if index in measures or not components or not set(components) <= set(pivots):
             continue
         terms = []
-        for c in components.tolist():
+        for c in components:
             below = [s[pivots[c], c] for s in slopes]
-            ratios = [
-                np.divide(s[index, c], b, out=np.zeros_like(b), where=b != 0)
-                for s, b in zip(slopes, below, strict=True)
-            ]
-            terms.append((pivots[c], ratios))
-        found[int(index)] = Multiple(terms)
+            above = [s[index, c] for s in slopes]
+            pairs = zip(above, below, strict=True)
+            terms.append((pivots[c], [np.divide(a, b, out=np.zeros_like(b), where=b != 0) for a, b in pairs]))
+        found[index] = Multiple(terms)
     return found
-
-
-def _only_fluxes(path: str) -> bool:
-    return ".spectrum." in path or path.endswith(".redshift")
 
 
 def _pivot(slopes: HostArray, touched: HostArray, component: int) -> int | None:

@@ -190,7 +190,7 @@ def _sed(content: Content, name: str) -> str:
     names = {f"{name}.redshift": "redshift"}
     for number, path in enumerate(components):
         names |= {p: f"{number}.{p.removeprefix(f'{path}.spectrum.')}" for p in _below(fit, f"{path}.spectrum.")}
-    gaussian = fit.gaussian(path for path in names if path in fit.scene.parameters)
+    gaussian = fit.gaussian(names)
     redshift = float(np.asarray(fit.scene.values[f"{name}.redshift"]))
     drawn = plot.Drawn(populations, redshift, None if gaussian is None else gaussian.renamed(names))
     truth = None if content.truth is None else content.truth.fluxes_of(name, content.catalog, made.filters.names)

@@ -113,22 +113,19 @@ def with_populations(
     sources = dict(scene.sources)
     points = [row for row, name in enumerate(chosen) if free[row] and _is_point(scene.sources[name])]
     stars = _stars(points, flux, error, filters, [starts[name] for name in chosen], floor, len(population.parameters))
-    for row, temperature in stars.items():
-        name = chosen[row]
-        sources[name] = _star(scene.sources[name], *temperature)
-        del starts[name]
-    chosen = tuple(name for row, name in enumerate(chosen) if row not in stars)
-    for name in chosen:
+    for row, (temperature, brightness) in stars.items():
+        sources[chosen[row]] = _star(scene.sources[chosen[row]], temperature, brightness)
+        del starts[chosen[row]]
+    for name in starts:
         z: Any = fixed.get(name, Parameter(starts[name].redshift, prior))
         sources[name] = _populated(scene.sources[name], name, population, starts[name], z, linear)
-    everyone = tuple(scene.sources if names is None else names)
     return Populated(
         scene.with_sources(sources),
         filters,
-        dict(zip(everyone, flux, strict=True)),
-        dict(zip(everyone, error, strict=True)),
+        dict(zip(chosen, flux, strict=True)),
+        dict(zip(chosen, error, strict=True)),
         starts,
-        tuple(everyone[row] for row in stars),
+        tuple(chosen[row] for row in stars),
     )
 
 
