@@ -13,10 +13,13 @@ from astropy.table import QTable
 import scarlet_sed as ss
 from scarlet_sed import demo_scene, pipeline
 from scarlet_sed.errors import ConfigError, DataError, ScarletSEDError
+from scarlet_sed.io.catalog import build_catalog
 from scarlet_sed.io.config import MODELS, read_config
+from scarlet_sed.io.flags import Flag
 from scarlet_sed.io.inputs import read_observations
 from scarlet_sed.io.scene_file import load_scene
-from scarlet_sed.pipeline.starting import prepare
+from scarlet_sed.parameters import Parameter
+from scarlet_sed.pipeline.starting import in_place, prepare
 from scarlet_sed.start.models import MODELS as KNOWN_MODELS
 
 pytest.importorskip("galsim")
@@ -121,6 +124,30 @@ def test_a_listed_catalogue_takes_the_place_of_detection(files):
     QTable({"a": [1.0]}).write(files / "list.ecsv", overwrite=True)
     with pytest.raises(ConfigError, match="no positions"):
         from_catalog(config.catalog, observations, frame)
+
+
+def test_sources_that_left_their_places_are_sent_back(outcome):
+    """A run that moves a faint source away goes on with that source where it began, and the others where they are."""
+    begun = outcome.fit.scene
+    at = Parameter((0.0, 0.0), dist.Normal(np.zeros(2), np.full(2, 0.03)))
+    begun = begun.with_sources({name: source.placed(at) for name, source in begun.sources.items()})
+    moves = iter([{"s01.position": (0.2, 0.0), "s02.position": (0.05, 0.0)}, {"s01.position": (0.01, 0.0)}])
+    seen = []
+
+    def run(scene):
+        seen.append(scene)
+        return outcome.fit._replace(scene=scene.set(next(moves)))
+
+    result = in_place(begun, run)
+    assert len(seen) == 2
+    np.testing.assert_allclose(seen[1].values["s01.position"], (0.0, 0.0))
+    np.testing.assert_allclose(seen[1].values["s02.position"], (0.05, 0.0))
+    assert result.scene.sources["s01"].position_pull == pytest.approx(1 / 3, rel=1e-4)
+    away = begun.set({"s01.position": (0.2, 0.0)})
+    assert away.sources["s01"].position_pull == pytest.approx(0.2 / 0.03, rel=1e-4)
+    assert begun.sources["s01"].placed((0.0, 1.0)).position_pull == 0.0
+    rows = build_catalog(away, outcome.fit.observations)["flags"]
+    assert [Flag.ASTRAY in Flag(int(row)) for row in rows] == [True, False]
 
 
 def test_check_reads_everything_and_fits_nothing(files, tmp_path):

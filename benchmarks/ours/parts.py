@@ -33,8 +33,9 @@ def parts(program: Program, unconstrained: tuple[Any, ...]) -> dict[str, Part]:
     observation = program.observations[0]
     operator = observation.operator
     group = program.groups[0]
-    stamps, component, redshift = program.stamps(values)[0]
-    fluxes = program.fluxes(group, component, redshift, observation.filters)
+    drawn = program.stamps(values)
+    stamps = drawn[0][0]
+    fluxes = program.fluxes([light for _, *light in drawn], observation.filters)[0]
     canvas = paste(fluxes, stamps, group.offsets, operator.canvas_shape)
     image = operator(canvas)
 

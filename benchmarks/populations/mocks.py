@@ -70,13 +70,12 @@ BANDS = (
 
 
 def psf_of(band: Band) -> np.ndarray:
-    """(n, n) at 15 mas, centred, with a sum of one, the detector's pixel included."""
+    """(n, n) at 15 mas, centred as every PSF is here, with a sum of one, the detector's pixel included."""
     image = fits.getdata(PSFS / f"Pointings12_{band.psf}_Module_A.fits").astype(float)
     whole = galsim.InterpolatedImage(galsim.ImageD(image / image.sum(), scale=SCALE / 2), flux=1.0)
-    centre = whole.centroid
-    stretched = whole.shift(-centre.x, -centre.y).dilate(band.stretch)
+    stretched = whole.dilate(band.stretch)
     made = stretched.drawImage(nx=201, ny=201, scale=SCALE / 2, method="no_pixel", dtype=float).array
-    return made / made.sum()
+    return np.asarray(ss.PSF(made, oversampling=2).image)
 
 
 def galaxies(seed: int, engine: Engine | None) -> QTable:

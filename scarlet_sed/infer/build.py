@@ -24,7 +24,7 @@ from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.operator import Operator, build_operator
 from scarlet_sed.parameters import Parameter, Tied, as_float, replace_slots, slots
 from scarlet_sed.scene.scene import Scene
-from scarlet_sed.shared import is_shared
+from scarlet_sed.shared import is_shared, shared_ids
 
 
 class Built(NamedTuple):
@@ -110,11 +110,13 @@ def _groups(
         kind = (jax.tree.structure(stacked), shapes, box.shape)
         members.setdefault(kind, []).append(stacked)
     groups = []
+    held: dict[tuple[int, ...], int] = {}
     for (_, _, box_shape), alike in members.items():
         count = padded_count(len(alike))
         component, position, redshift, offsets, _, source = mark_whole(stack(alike, count), families, len(alike))
         valid = as_float(np.arange(count) < len(alike))
-        groups.append(ComponentGroup(component, position, redshift, offsets, valid, source, box_shape))
+        constants = held.setdefault(shared_ids(alike[0][0].spectrum), len(held))
+        groups.append(ComponentGroup(component, position, redshift, offsets, valid, source, box_shape, constants))
     return tuple(groups)
 
 

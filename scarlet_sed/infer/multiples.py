@@ -82,8 +82,8 @@ def _flux_slopes(program: Program, unconstrained: FamilyValues, basis: FamilyVal
 
     def fluxes(u: FamilyValues) -> tuple[tuple[Array, ...], ...]:
         values = tuple(f.constrain(x) for f, x in zip(program.families, u, strict=True))
-        drawn = [(group, *materialize((group.component, group.redshift), values)) for group in program.groups]
-        return tuple(tuple(program.fluxes(g, c, z, o.filters) for g, c, z in drawn) for o in program.observations)
+        light = [materialize(group.light, values) for group in program.groups]
+        return tuple(program.fluxes(light, o.filters) for o in program.observations)
 
     _, derivative = jax.linearize(fluxes, unconstrained)
     found: tuple[tuple[Array, ...], ...] = jax.lax.map(derivative, basis)

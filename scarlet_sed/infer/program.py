@@ -4,11 +4,14 @@ A `Program` holds no names, no WCS and no host objects. Two scenes with equal sh
 so the second one runs without compiling.
 """
 
+from collections.abc import Hashable, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from scarlet_sed.infer.families import Family, FamilyValues, Gather, materialize
 from scarlet_sed.infer.paste import paste
@@ -18,8 +21,10 @@ from scarlet_sed.instrument.operator import Operator
 from scarlet_sed.light import Component
 from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.photometry.filters import Filters
-from scarlet_sed.shared import batch_axes
+from scarlet_sed.shared import batch_axes, is_shared
 from scarlet_sed.typing import Array
+
+T = TypeVar("T")
 
 
 class ComponentGroup(eqx.Module):
@@ -33,6 +38,7 @@ class ComponentGroup(eqx.Module):
         valid: (n,) one for components, zero for padding.
         source: (n,) index of the source that each belongs to.
         box: (h, w) in model pixels.
+        constants: groups with equal numbers hold the same shared constants in their spectra.
     """
 
     component: Component
@@ -42,6 +48,12 @@ class ComponentGroup(eqx.Module):
     valid: Array
     source: Array
     box: tuple[int, int] = eqx.field(static=True)
+    constants: int = eqx.field(static=True)
+
+    @property
+    def light(self) -> tuple[Component, Array | Gather]:
+        """What the fluxes depend on: the components, and their redshifts."""
+        return self.component, self.redshift
 
 
 class InstrumentParameters(eqx.Module):
@@ -176,11 +188,26 @@ class Program(eqx.Module):
         axes = (batch_axes(component), 0, 0)
         return jax.vmap(one, axes)(component, position, group.offsets), component, redshift
 
-    def fluxes(self, group: ComponentGroup, component: Component, redshift: Array, filters: Filters) -> Array:
-        """(n, band) nJy of each component of a group; padding has none."""
-        axes = (batch_axes(component), 0)
-        fluxes = jax.vmap(lambda c, z: c.spectrum.fluxes(filters, z), axes)(component, redshift)
-        return fluxes * group.valid[:, None]
+    def fluxes(self, light: Sequence[tuple[Component, Array]], filters: Filters) -> tuple[Array, ...]:
+        """Per group, the (n, band) nJy of its components; padding has none.
+
+        Spectra of the same kind are computed together, whatever their boxes: a program holds one copy of each kind.
+
+        Args:
+            light: per group, its components with plain values and their (n,) redshifts.
+            filters: the bands.
+        """
+        alike: dict[Hashable, list[int]] = {}
+        for index, (group, (component, _)) in enumerate(zip(self.groups, light, strict=True)):
+            alike.setdefault((group.constants, *_kind(component.spectrum)), []).append(index)
+        found: dict[int, Array] = {}
+        for members in alike.values():
+            spectrum = _joined([light[i][0].spectrum for i in members])
+            redshift = jnp.concatenate([light[i][1] for i in members])
+            fluxes = jax.vmap(lambda s, z: s.fluxes(filters, z), (batch_axes(spectrum), 0))(spectrum, redshift)
+            ends = np.cumsum([light[i][1].shape[0] for i in members])[:-1].tolist()
+            found |= zip(members, jnp.split(fluxes, ends), strict=True)
+        return tuple(found[i] * group.valid[:, None] for i, group in enumerate(self.groups))
 
     def _observe(
         self,
@@ -191,9 +218,10 @@ class Program(eqx.Module):
     ) -> Array:
         instrument = materialize(observation.instrument, values)
         canvas = jnp.zeros(())
-        for group, (stamps, component, redshift) in zip(self.groups, drawn, strict=True):
-            fluxes = self.fluxes(group, component, redshift, observation.filters) * instrument.calibration
-            canvas = canvas + paste(fluxes, stamps, group.offsets, observation.operator.canvas_shape)
+        fluxes = self.fluxes([light for _, *light in drawn], observation.filters)
+        for group, (stamps, *_), own in zip(self.groups, drawn, fluxes, strict=True):
+            seen = own * instrument.calibration
+            canvas = canvas + paste(seen, stamps, group.offsets, observation.operator.canvas_shape)
         shift = None if instrument.shift is None else instrument.shift @ self.matrix.T
         image = observation.operator(canvas, shift)
         return image + instrument.sky[:, None, None] if with_sky else image
@@ -201,3 +229,16 @@ class Program(eqx.Module):
 
 def _whitened(noise: Noise, observation: ObservationProgram, image: Array) -> Array:
     return noise.whiten(observation.data - image, observation.weights)
+
+
+def _kind(tree: Any) -> tuple[Hashable, ...]:
+    """Equal for stacked trees that can be joined along their leading axis."""
+    leaves, structure = jax.tree.flatten(tree, is_leaf=is_shared)
+    return structure, *((leaf.shape[1:], leaf.dtype) for leaf in leaves if not is_shared(leaf))
+
+
+def _joined(trees: Sequence[T]) -> T:
+    """Stacked trees of the same kind, joined along their leading axis; what is shared stays as it is."""
+    return jax.tree.map(
+        lambda *leaves: leaves[0] if is_shared(leaves[0]) else jnp.concatenate(leaves), *trees, is_leaf=is_shared
+    )

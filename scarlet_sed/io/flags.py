@@ -12,6 +12,8 @@ from scarlet_sed.typing import HostArray
 
 TRUNCATION_LIMIT = 0.02
 """Fraction of a source's flux outside its box above which it is flagged."""
+ASTRAY_LIMIT = 4.0
+"""Standard deviations of its prior that a position may be off before the source is flagged."""
 
 
 class Flag(IntFlag):
@@ -24,6 +26,7 @@ class Flag(IntFlag):
     NO_ERRORS = 8
     NOT_CONVERGED = 16
     CENTER_MASKED = 32
+    ASTRAY = 64
 
     def describe(self) -> str:
         """The flags in words, "good" for none."""
@@ -37,6 +40,7 @@ _WORDS = {
     Flag.FAINT: "below 3 sigma in every band",
     Flag.NO_ERRORS: "without uncertainties",
     Flag.NOT_CONVERGED: "from a fit that did not converge",
+    Flag.ASTRAY: f"more than {ASTRAY_LIMIT:g} sigma away from where its prior puts it",
     Flag.CENTER_MASKED: "its centre is masked in every band",
 }
 
@@ -65,7 +69,7 @@ def find_flags(
     height, width = finest.grid.shape
     margin = 0.25 / finest.grid.pixel_scale  # a few NIRCam FWHM
     found = []
-    for row in range(len(scene)):
+    for row, source in enumerate(scene.sources.values()):
         x, y = columns["x"][row].value, columns["y"][row].value
         flag = Flag.GOOD if converged else Flag.NOT_CONVERGED
         if columns["truncated"][row] > TRUNCATION_LIMIT:
@@ -78,6 +82,8 @@ def find_flags(
             flag |= Flag.FAINT
         if all(_masked(scene, o, columns["east"][row].value, columns["north"][row].value) for o in observations):
             flag |= Flag.CENTER_MASKED
+        if source.position_pull > ASTRAY_LIMIT:
+            flag |= Flag.ASTRAY
         found.append(flag)
     return found
 

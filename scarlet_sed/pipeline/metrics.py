@@ -68,7 +68,7 @@ def metrics(
 
 def warnings_of(catalog: QTable, measured: Mapping[str, Mapping[str, BandGoodness]]) -> Iterator[str]:
     """What a reader must know before trusting the numbers."""
-    for flag in (Flag.TRUNCATED, Flag.EDGE, Flag.CENTER_MASKED):
+    for flag in (Flag.TRUNCATED, Flag.EDGE, Flag.CENTER_MASKED, Flag.ASTRAY):
         names = [str(n) for n, value in zip(catalog["name"], catalog["flags"], strict=True) if flag in Flag(int(value))]
         if names:
             more = f" and {len(names) - 12} more" if len(names) > 12 else ""

@@ -15,6 +15,7 @@ from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.noise_estimate import estimate_noise
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.config import Config
+from scarlet_sed.io.flags import ASTRAY_LIMIT
 from scarlet_sed.parameters import Parameter, replace_slots
 from scarlet_sed.pipeline.listed import catalog_models, catalog_redshifts, from_catalog
 from scarlet_sed.scene import Scene
@@ -31,6 +32,9 @@ _LAGS = 32
 
 _SHAPE_STEPS = 300
 """Of the fit with free fluxes whose shapes and fluxes start the populations."""
+
+_RETURNS = 2
+"""How often sources that left their places are sent back to them."""
 
 _FEW_BANDS = 8
 """With fewer bands than this the report says that priors rule."""
@@ -73,24 +77,49 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
     if few:
         with stage("shapes"):
             few_steps = min(options.steps, _SHAPE_STEPS)
-            shaped = fit(scene, observations, steps=few_steps, uncertainties=False, progress=progress)
+            shaped = in_place(
+                scene, lambda s: fit(s, observations, steps=few_steps, uncertainties=False, progress=progress)
+            )
         with stage("populations"):
             populated = populate(config, shaped, sources, few)
         scene, observations = populated.scene, list(shaped.observations)
         notes = (*notes, *_about(populated))
     with stage("fit"):
-        result = fit(
+        result = in_place(
             scene,
-            observations,
-            method="lbfgs" if options.method == "lbfgs" else "adam",
-            steps=options.steps,
-            learning_rate=options.learning_rate,
-            tolerance=options.tolerance,
-            polish=options.polish,
-            uncertainties=options.uncertainties,
-            progress=progress,
+            lambda begun: fit(
+                begun,
+                observations,
+                method="lbfgs" if options.method == "lbfgs" else "adam",
+                steps=options.steps,
+                learning_rate=options.learning_rate,
+                tolerance=options.tolerance,
+                polish=options.polish,
+                uncertainties=options.uncertainties,
+                progress=progress,
+            ),
         )
     return Started(result, notes, populated)
+
+
+def in_place(scene: Scene, run: Callable[[Scene], FitResult]) -> FitResult:
+    """A fit whose sources stayed where their priors put them, if there is one.
+
+    While a bright source's shape is still wrong, a faint neighbour may serve as a part of it, and stay there. Such a
+    source goes back to where it began, beside neighbours that now have their shapes, and the fit goes on.
+
+    Args:
+        scene: to begin with.
+        run: fits a scene.
+    """
+    result = run(scene)
+    for _ in range(_RETURNS):
+        astray = [name for name, source in result.scene.sources.items() if source.position_pull > ASTRAY_LIMIT]
+        if not astray:
+            break
+        back = {name: scene.sources[name] for name in astray}
+        result = run(result.scene.with_sources({**result.scene.sources, **back}))
+    return result
 
 
 def _about(populated: Populated) -> Iterator[str]:

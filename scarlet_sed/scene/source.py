@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
+import numpy as np
+import numpyro.distributions as dist
 from astropy.coordinates import SkyCoord
 
 from scarlet_sed.errors import ParameterError, SourceError
@@ -65,3 +67,15 @@ class Source(Parameterized):
     def free_position(self) -> bool:
         """Whether the position is a free parameter."""
         return isinstance(self.position, Parameter)
+
+    @property
+    def position_pull(self) -> float:
+        """Standard deviations of its prior by which the position is off the prior's mean; 0 where nothing says so."""
+        if not isinstance(self.position, Parameter) or not isinstance(self.position.prior, dist.Distribution):
+            return 0.0
+        try:
+            mean, variance = self.position.prior.mean, self.position.prior.variance
+        except NotImplementedError:  # flat without bounds
+            return 0.0
+        off = np.abs(np.asarray(self.position.value, float) - np.asarray(mean, float))
+        return float(np.max(off / np.sqrt(np.asarray(variance, float))))

@@ -11,9 +11,12 @@ import scarlet_sed as ss
 from scarlet_sed.errors import DomainError, FilterError
 from scarlet_sed.infer import fisher
 from scarlet_sed.infer.covariance import curvature_at
+from scarlet_sed.infer.families import materialize
 from scarlet_sed.infer.posterior import LogPosterior, log_prob
 from scarlet_sed.io.catalog import build_catalog
 from scarlet_sed.io.propagation import Correlations
+from scarlet_sed.parameters import resolve
+from scarlet_sed.scene import boxes
 from scarlet_sed.start.populations import with_populations
 from tests.sps import small_grid
 
@@ -64,6 +67,33 @@ def test_an_engine_is_held_once_however_many_sources_use_it(truth: ss.Scene, rng
     assert group.valid.shape == (2,)
     gradient = jax.grad(lambda values: log_prob(posterior.program, values))(posterior.start)
     assert all(np.all(np.isfinite(part)) for part in gradient)
+
+
+def test_spectra_are_computed_together_whatever_their_boxes(
+    truth: ss.Scene, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two boxes make two groups, but one vectorised spectrum; another engine makes another."""
+    monkeypatch.setattr(boxes, "_FREE_WASTE", 0)
+    calls = []
+    plain = ss.StellarPopulation.fluxes
+    monkeypatch.setattr(ss.StellarPopulation, "fluxes", lambda *given: calls.append(1) or plain(*given))
+    wide, other = truth.sources["b"], ss.ExactSynthesis(small_grid.small_grid())
+    narrow = ss.Source((0.2, 0.1), truth.sources["a"].light, truth.sources["a"].redshift, box=0.5)
+    apart = narrow.light.spectrum.replace(engine=other) * narrow.light.morphology
+    for first, spectra in ((narrow, 1), (ss.Source((0.2, 0.1), apart, narrow.redshift, box=0.5), 2)):
+        scene = truth.with_sources({"a": first, "b": wide})
+        posterior = LogPosterior(scene, observed(scene, rng))
+        program, values = posterior.program, posterior.start
+        filters = program.observations[0].filters
+        assert len(program.groups) == 2
+        light = [materialize(group.light, values) for group in program.groups]
+        calls.clear()
+        found = program.fluxes(light, filters)
+        assert len(calls) == spectra
+        for name, fluxes in zip("ab", found, strict=True):
+            one = scene.sources[name]
+            alone = resolve(one.light.spectrum).fluxes(filters, one.redshift.value)
+            np.testing.assert_allclose(fluxes[0], alone, rtol=1e-5)
 
 
 def test_derivatives_that_only_change_fluxes_are_not_drawn(
