@@ -9,12 +9,13 @@ from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.config import MODELS, CatalogConfig
 from scarlet_sed.pipeline.tables import read_table
+from scarlet_sed.start.detect import measure
 from scarlet_sed.start.detections import Detections
 from scarlet_sed.typing import HostArray
 
 
 def from_catalog(catalog: CatalogConfig, observations: list[Observation], frame: Frame) -> Detections:
-    """Sources at the positions of a table.
+    """Sources at the positions of a table, measured on the images.
 
     Raises:
         ConfigError: if the table lacks the columns.
@@ -52,8 +53,8 @@ def from_catalog(catalog: CatalogConfig, observations: list[Observation], frame:
             f"row {int(np.argmin(inside)) + 1} of {catalog.path} lies outside the images",
             fix="drop such rows from the table",
         )
-    radius = column("radius", u.arcsec) if "radius" in has else 0.15
-    return Detections.from_catalog(frame, position, radius=radius, position_error=catalog.position_error)
+    radius = column("radius", u.arcsec) if "radius" in has else None
+    return measure(observations, frame, position, radius=radius, position_error=catalog.position_error)
 
 
 def catalog_models(catalog: CatalogConfig, sources: Detections) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Detection of sources, blended ones too, on one image made of all bands."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,44 @@ def detect(
     peaks = _all_peaks(combined, threshold, contrast)
     peaks = _with_neighbours(combined, peaks, threshold, contrast)
     return _measured(combined, peaks)
+
+
+def measure(
+    observations: Observations,
+    frame: Frame,
+    position: HostArray,
+    *,
+    radius: HostArray | None = None,
+    position_error: float | None = None,
+) -> Detections:
+    """Measure sources whose positions are known, as `detect` measures those that it finds.
+
+    Args:
+        observations: one or several.
+        frame: the model grid.
+        position: (n, 2) offsets (east, north) in arcsec, inside the frame; `frame.from_sky` makes them of sky
+            coordinates.
+        radius: (n,) half-light radii in arcsec where they are known too; NaN where not.
+        position_error: standard deviation of each coordinate in arcsec, for the prior of positions.
+
+    Returns:
+        Detections in the order given, at the positions given.
+
+    Raises:
+        ShapeError: if positions are not pairs.
+    """
+    known = Detections.from_catalog(frame, position)
+    combined = combine(as_list(observations), frame)
+    x, y = np.moveaxis(combined.grid.pixels(known.position, frame.tangent_point), -1, 0)
+    height, width = combined.snr.shape
+    columns = np.clip(np.round(x - combined.corner[0]), 0, width - 1).astype(int)
+    rows = np.clip(np.round(y - combined.corner[1]), 0, height - 1).astype(int)
+    snr = np.maximum(combined.snr[rows, columns], 0.1)
+    order = np.argsort(-snr, kind="stable")
+    found = _measured(combined, [(int(columns[i]), int(rows[i]), float(snr[i])) for i in order])
+    found = found.select(np.argsort(order))
+    sizes = found.radius if radius is None else np.where(np.isfinite(radius), radius, found.radius)
+    return replace(found, position=known.position, x=x, y=y, radius=sizes, position_error=position_error)
 
 
 def _all_peaks(combined: Combined, threshold: float, contrast: float) -> list[tuple[int, int, float]]:

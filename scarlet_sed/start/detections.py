@@ -27,7 +27,7 @@ class Detections:
         ellipticity: (n, 2) (e1, e2) on the sky, corrected for the PSF.
         extent: (n,) circularised radius in arcsec at which the light is lost in the noise.
         labels: (h, w) 0, or 1 + index of the source whose territory a pixel of the combined image is.
-        combined: the images of which the sources were found; None for a catalogue.
+        combined: the images on which the sources were measured; None where they were not.
         frame: the model grid that positions refer to.
         position_error: arcsec, of positions that a catalogue knows; None leaves room for detection's own errors.
     """
@@ -74,7 +74,7 @@ class Detections:
         flux: float | HostArray = np.nan,
         position_error: float | None = None,
     ) -> "Detections":
-        """A list of known sources in place of detection.
+        """A list of known sources that no image has measured; `measure` makes better ones.
 
         Args:
             frame: the model grid.
