@@ -63,7 +63,7 @@ from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 if TYPE_CHECKING:
     from scarlet_sed import plot
     from scarlet_sed.start.auto import choose_models
-    from scarlet_sed.start.detect import detect
+    from scarlet_sed.start.detect import detect, measure
     from scarlet_sed.start.detections import Detections
     from scarlet_sed.start.fluxes import initialize
     from scarlet_sed.start.initialize import initial_scene
@@ -76,6 +76,7 @@ _LATER = {
     "plot": "scarlet_sed.plot",
     "choose_models": "scarlet_sed.start.auto",
     "detect": "scarlet_sed.start.detect",
+    "measure": "scarlet_sed.start.detect",
     "Detections": "scarlet_sed.start.detections",
     "initialize": "scarlet_sed.start.fluxes",
     "initial_scene": "scarlet_sed.start.initialize",
@@ -160,6 +161,7 @@ __all__ = [
     "initialize",
     "laplace",
     "load_scene",
+    "measure",
     "observations_from_fits",
     "oversampled",
     "parameter",

@@ -1,7 +1,7 @@
 """From pixels to a scene that is ready to be fitted: detection, first models, linear fluxes, choice of models."""
 
 from scarlet_sed.start.auto import Choice, choose_models
-from scarlet_sed.start.detect import detect
+from scarlet_sed.start.detect import detect, measure
 from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.fluxes import LinearFluxes, initialize, linear_fluxes
 from scarlet_sed.start.initialize import initial_scene
@@ -21,4 +21,5 @@ __all__ = [
     "initial_scene",
     "initialize",
     "linear_fluxes",
+    "measure",
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from scarlet_sed.errors import DataError, ShapeError, SourceError
 from scarlet_sed.instrument.frame import Frame
-from scarlet_sed.start.detect import detect
+from scarlet_sed.start.detect import detect, measure
 from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.initialize import initial_scene
 from tests.start.blends import FWHM, SCALE, Drawn, flux_for, matched, observe
@@ -102,6 +102,36 @@ def test_the_table_has_units_and_selection_keeps_territories():
     second = found.select([1])
     assert len(second) == 1 and set(np.unique(second.labels)) == {0, 1}
     assert second.x[0] == found.x[1]
+
+
+def test_known_positions_are_measured_as_found_ones_are():
+    """In any order, at the positions given; sizes that are known are kept, and sources without light do no harm."""
+    sources = [
+        Drawn(-20, 0, (400.0, 400.0), galsim.Exponential(half_light_radius=0.15)),
+        Drawn(20, 0, (200.0, 200.0)),
+        Drawn(5, 22, (90.0, 90.0)),
+    ]
+    observation = observe(sources)
+    frame = Frame.covering(observation)
+    found = detect(observation, frame)
+    assert len(found) == 3
+    nowhere = frame.position(np.array([20.0, 20.0]))
+    position = np.concatenate([found.position[::-1], [nowhere]])
+    listed = measure(observation, frame, position, radius=np.array([np.nan, 0.07, np.nan, np.nan]), position_error=0.02)
+    assert listed.position_error == 0.02 and listed.combined is not None
+    np.testing.assert_allclose(listed.position, position, atol=1e-6)
+    np.testing.assert_allclose(listed.x[:3], found.x[::-1], atol=1e-3)
+    for name in ("flux", "extent", "ellipticity"):
+        np.testing.assert_allclose(getattr(listed, name)[:3], getattr(found, name)[::-1], rtol=0.1, atol=0.02)
+    np.testing.assert_allclose(listed.radius[[0, 2]], found.radius[[2, 0]], rtol=0.1)
+    assert listed.radius[1] == 0.07
+    assert listed.snr[3] < 5 and np.isfinite(listed.radius[3]) and listed.radius[3] > 0
+    for mine, theirs in enumerate((2, 1, 0)):
+        assert np.mean((listed.labels == mine + 1) == (found.labels == theirs + 1)) > 0.99
+    scene = initial_scene(observation, frame, listed)
+    np.testing.assert_allclose(scene.sources["s01"].position.prior.scale, 0.02)
+    with pytest.raises(ShapeError, match="positions of shape"):
+        measure(observation, frame, np.zeros(3))
 
 
 def test_bad_input_is_refused():
