@@ -104,7 +104,7 @@ def measure(
     snr = np.maximum(combined.snr[rows, columns], 0.1)
     order = np.argsort(-snr, kind="stable")
     found = _measured(combined, [(int(columns[i]), int(rows[i]), float(snr[i])) for i in order])
-    found = found.select(np.argsort(order))
+    found = found.select(np.argsort(order).tolist())
     sizes = found.radius if radius is None else np.where(np.isfinite(radius), radius, found.radius)
     return replace(found, position=known.position, x=x, y=y, radius=sizes, position_error=position_error)
 

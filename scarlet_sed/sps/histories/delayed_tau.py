@@ -1,5 +1,6 @@
 """The delayed exponential: star formation that rises linearly, then declines."""
 
+import math
 from typing import final
 
 import jax.numpy as jnp
@@ -60,37 +61,33 @@ class DelayedTau(History):
         # time since onset at the interval's old end, and how far the interval reaches from there
         since = jnp.maximum(onset - old, 0.0)
         width = jnp.maximum(jnp.minimum(old, onset) - young, 0.0)
-        first, second, third = (_decay_moment(width / tau, k) for k in range(3))
-        # normalised by the whole, onset^2 _decay_moment(onset / tau, 1)
-        scale = jnp.exp(-since / tau) / (jnp.square(onset) * _decay_moment(onset / tau, 1))
+        moments = _decay_moments(jnp.append(width, onset) / tau)
+        first, second, third = (moment[:-1] for moment in moments)
+        # normalised by the whole, onset^2 times the first moment of onset / tau
+        scale = jnp.exp(-since / tau) / (jnp.square(onset) * moments[1][-1])
         total = scale * width * (since * first + width * second)
         # age - young edge = width - v, v the time after the interval's old end
         older = scale * width * width * (since * (first - second) + width * (second - third)) / (old - young)
         return Masses(total, older)
 
 
-def _decay_moment(x: Array, power: int) -> Array:
-    """int_0^1 s^power exp(-x s) ds for power 0, 1 or 2, by its series where the closed form would cancel."""
-    small = x < _SWITCH
-    near = jnp.where(small, x, 0.0)
-    return jnp.where(small, _series(near, power), _closed(jnp.where(small, 1.0, x), power))
+def _decay_moments(x: Array) -> tuple[Array, Array, Array]:
+    """int_0^1 s^k exp(-x s) ds for k = 0, 1, 2, by its series where the closed form would cancel.
+
+    Integration by parts leads from each to the next higher one with a division by x, and back without.
+    """
+    small, decay = x < _SWITCH, jnp.exp(-x)
+    near, far = jnp.where(small, x, 0.0), jnp.where(small, 1.0, x)
+    series = jnp.zeros_like(x)
+    for coefficient in reversed(_SERIES):
+        series = coefficient + near * series
+    near_first = 0.5 * (near * series + decay)
+    zeroth = jnp.where(small, near * near_first + decay, (1.0 - decay) / far)
+    first = jnp.where(small, near_first, (zeroth - decay) / far)
+    return zeroth, first, jnp.where(small, series, (2.0 * first - decay) / far)
 
 
-_SWITCH, _TERMS = 0.5, 13
+_SWITCH = 0.5
 """The series is used below 0.5, where the first term left out is below 1e-14."""
-
-
-def _series(x: Array, power: int) -> Array:
-    term, total = jnp.ones_like(x), jnp.zeros_like(x)
-    for n in range(_TERMS):
-        total = total + term / (n + power + 1)
-        term = term * (-x) / (n + 1)
-    return total
-
-
-def _closed(x: Array, power: int) -> Array:
-    decay = jnp.exp(-x)
-    moment = (1.0 - decay) / x
-    for k in range(1, power + 1):
-        moment = (k * moment - decay) / x
-    return moment
+_SERIES = [(-1) ** n / (math.factorial(n) * (n + 3)) for n in range(13)]
+"""Of the second moment, in powers of x."""
