@@ -27,8 +27,8 @@ import scarlet_sed as ss
 from scarlet_sed.pipeline.comparing import BANDS, Comparison, Draw, compare_engines, percentiles, population, with_draw
 from scarlet_sed.pipeline.populations import default_grid
 from scarlet_sed.sps.basis import BasisSynthesis
-from scarlet_sed.sps.emulator.shipped import shipped_emulator
-from scarlet_sed.sps.emulator.weights import read_weights
+from scarlet_sed.sps.emulator.shipped import WEIGHTS
+from scarlet_sed.sps.emulator.weights import read_header, read_weights
 from scarlet_sed.sps.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
@@ -39,6 +39,7 @@ from table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = Path(__file__).parent / "figures"
+SHIPPED = ROOT / "scarlet_sed/sps/emulator/weights" / WEIGHTS
 
 
 def timed(function: Callable[..., Any], *arguments: Any, repeats: int = 15) -> tuple[float, float]:
@@ -128,7 +129,12 @@ def speed_ratios(costs: dict[str, dict[str, float]], peer: list[float]) -> dict[
 
 
 def described(
-    draws: int, name: str, comparisons: dict[str, Comparison], costs: dict[str, Any], ratios: dict[str, float]
+    draws: int,
+    name: str,
+    comparisons: dict[str, Comparison],
+    costs: dict[str, Any],
+    ratios: dict[str, float],
+    weights: Path,
 ) -> list[str]:
     """The section of the report."""
     parts = [
@@ -157,8 +163,30 @@ def described(
     told = ", ".join(f"{k} {v:.3g}" for k, v in ratios.items())
     parts.append(markdown(heads, table))
     parts.append(f"In the same run, delayed exponentials in batches of 64: {told}.")
+    parts.append(
+        "Error against the length of training, |dm| in mmag of each part of the light alone, on rows held out of the "
+        "training's own distribution, with the minutes that a machine with other work took:"
+    )
+    parts.append(training_table(weights))
     parts.append("![by band and redshift](figures/engines.png)")
     return parts
+
+
+def training_table(weights: Path) -> str:
+    """What the weight file records: errors on rows held out, against the length of the training, part by part."""
+    rows = []
+    for part, last in read_header(weights)["training"]["parts"].items():
+        runs = [last]
+        while "before" in runs[0]:
+            runs.insert(0, runs[0]["before"])
+        steps, seconds = 0, 0.0
+        for run in runs:
+            record = run["record"]
+            for entry in [e for e in record[:-1] if e["step"] in (4000, 8000, 16000, 32000)] + record[-1:]:
+                errors = (f"{entry[level]:.2f}" for level in ("50 %", "90 %", "99 %", "99.9 %", "slope %"))
+                rows.append([part, f"{steps + entry['step']:,}", f"{(seconds + entry['seconds']) / 60:.0f}", *errors])
+            steps, seconds = steps + record[-1]["step"], seconds + record[-1]["seconds"]
+    return markdown(("network", "steps", "minutes", "50 %", "90 %", "99 %", "99.9 %", "slopes (%)"), rows)
 
 
 def main() -> None:
@@ -174,7 +202,8 @@ def main() -> None:
     start = time.monotonic()
     basis = BasisSynthesis.open(basis_file, exact, progress=print)
     built = time.monotonic() - start
-    neural = shipped_emulator() if given.weights is None else read_weights(Path(given.weights))
+    weights = SHIPPED if given.weights is None else Path(given.weights)
+    neural = read_weights(weights)
     comparisons = {
         name: compare_engines(engine, exact, draws=given.draws, progress=print)
         for name, engine in (("basis", basis), ("neural", neural))
@@ -192,7 +221,7 @@ def main() -> None:
         for name, row in table.items():
             print(f"  {name:<8}" + "  ".join(f"{key} {value:8.2f}" for key, value in row.items()))
     figure(comparisons)
-    sections.put("evaluate", described(given.draws, neural.name, comparisons, costs, ratios))
+    sections.put("evaluate", described(given.draws, neural.name, comparisons, costs, ratios, weights))
     result = {
         "draws": given.draws,
         "weights": neural.name,
