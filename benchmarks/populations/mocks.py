@@ -251,6 +251,7 @@ def main() -> None:
             truth = galaxies(given.seed + number, None)
             if not (folder / "out" / "catalog.ecsv").exists():
                 run_fit(write_field(folder, truth, given.seed + number), folder / "out", progress=False)
+                jax.clear_caches()  # the programs of a field are of its own shapes
             each.append(pulls(truth, QTable.read(folder / "out" / "catalog.ecsv")))
             pooled = {name: np.concatenate([e[name] for e in each]) for name in each[0]}
             print(f"field {number}, {time.monotonic() - start:.0f} s", flush=True)

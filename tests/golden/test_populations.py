@@ -18,9 +18,9 @@ GALAXIES = {
     "constant": (ss.Constant(age=0.3), -0.7, -1.5, DUST, 4.8),
 }
 MAGNITUDES = {
-    "star-forming": [25.8405, 24.2638, 23.3885, 23.1393, 23.0907],
-    "burst at z 7": [42.9809, 21.4352, 21.7362, 21.8098, 21.5066],
-    "quenched": [25.9051, 23.3480, 22.5980, 22.5122, 23.0567],
+    "star-forming": [25.8404, 24.2637, 23.3883, 23.1392, 23.0906],
+    "burst at z 7": [42.9809, 21.4352, 21.7362, 21.8097, 21.5066],
+    "quenched": [25.9051, 23.3483, 22.5981, 22.5123, 23.0567],
     "binned": [27.0855, 26.0829, 24.5125, 24.2324, 23.9817],
     "constant": [29.0022, 26.0758, 25.2529, 24.2977, 24.1171],
 }
@@ -31,4 +31,4 @@ def test_magnitudes_of_the_shipped_weights(name: str) -> None:
     history, log_z, log_u, dust, redshift = GALAXIES[name]
     pop = ss.StellarPopulation(10.0, log_z, log_u, history=history, attenuation=dust)
     found = ab_magnitude(pop(ss.Filters.load(BANDS), redshift))
-    np.testing.assert_allclose(found, MAGNITUDES[name], atol=1e-3)
+    np.testing.assert_allclose(found, MAGNITUDES[name], atol=1.5e-4)
