@@ -26,7 +26,7 @@ class Minimum(NamedTuple):
 
 
 def minimize(
-    residuals: Callable[[Array], Array], penalty: Callable[[Array], Array], start: Array, steps: int, bound: float
+    residuals: Callable[[Array], Array], penalty: Callable[[Array], Array], start: Array, steps: Array, bound: float
 ) -> Minimum:
     """Minimise 0.5 |residuals(u)|^2 + penalty(u) by damped Gauss-Newton steps (Marquardt 1963); `vmap` over starts.
 
@@ -37,7 +37,7 @@ def minimize(
         residuals: (n,) to (m,).
         penalty: (n,) to a number.
         start: (n,).
-        steps: how many steps are tried.
+        steps: how many steps are tried, a number that may be traced.
         bound: positions stay within plus and minus this, for some minima lie at infinity.
     """
 
@@ -49,7 +49,7 @@ def minimize(
         curvature = jnp.maximum(jnp.diagonal(jax.hessian(penalty)(u)), 0.0)
         return r @ jacobian + jax.grad(penalty)(u), jacobian.T @ jacobian + jnp.diag(curvature)
 
-    def step(carry: tuple[Array, Array, Array, Array], _: Any) -> tuple[tuple[Array, Array, Array, Array], None]:
+    def step(_: Any, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         u, best, damping, change = carry
         gradient, hessian = system(u)
         scale = jnp.diagonal(hessian)
@@ -61,12 +61,12 @@ def minimize(
         better = found < best
         change = jnp.where(better, (best - found) / (1.0 + jnp.abs(best)), change)
         damping = jnp.clip(jnp.where(better, damping / 4.0, damping * 6.0), 1e-5, 1e8)
-        return (jnp.where(better, trial, u), jnp.where(better, found, best), damping, change), None
+        return jnp.where(better, trial, u), jnp.where(better, found, best), damping, change
 
     first = value(start)
     infinite = jnp.where(jnp.isfinite(first), first, jnp.inf)
     initial = (start, infinite, jnp.asarray(0.1, start.dtype), jnp.asarray(jnp.inf, start.dtype))
-    (position, best, _, change), _ = jax.lax.scan(step, initial, None, length=steps)
+    position, best, _, change = jax.lax.fori_loop(0, steps, step, initial)
     return Minimum(position, best, system(position)[1], change)
 
 

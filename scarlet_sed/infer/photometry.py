@@ -1,5 +1,6 @@
 """Fits of fluxes without images: the same spectra, priors and likelihood, for a whole catalogue at once."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpyro.distributions as dist
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from scarlet_sed.infer.levenberg import minimize
 from scarlet_sed.infer.starting_points import BOUND, CHUNK, Coordinates, redshifts, starting_points
-from scarlet_sed.parameters import as_float, replace_slots
+from scarlet_sed.parameters import as_float, replace_slots, to_device
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.typing import Array, HostArray
@@ -58,7 +59,7 @@ def fit_photometry(
     *,
     floor: float = 0.0,
     library: int = 20_000,
-    starts: int = 12,
+    starts: int = 24,
     steps: int = 40,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
@@ -67,7 +68,8 @@ def fit_photometry(
 
     A library of draws from the priors, its amplitude fitted where the spectrum has a free `log_mass` or `flux`, gives
     each galaxy the best start in each of `starts` intervals of redshift (or the best `starts` draws at a known
-    redshift); damped Gauss-Newton steps take them to their maxima, of which the highest wins.
+    redshift); damped Gauss-Newton steps take them uphill, the best third of them further and the best eighth to their
+    maxima, of which the highest wins.
 
     Args:
         fluxes: (galaxy, band) nJy; NaN where a band is missing.
@@ -78,7 +80,7 @@ def fit_photometry(
         floor: added to the errors in quadrature, as a fraction of the flux: what calibration and templates get wrong.
         library: draws from the priors for starts.
         starts: per galaxy.
-        steps: of each start.
+        steps: a quarter of them for every start, half for the best third, and twice as many for the best eighth.
         seed: of the library.
         progress: called with a line at times.
 
@@ -149,24 +151,37 @@ def _fitted(
     progress: Callable[[str], None],
 ) -> _Fitted:
     galaxies, starts, size = begin.shape
-    rows = np.repeat(np.arange(galaxies), starts)
-    padded = np.resize(np.arange(rows.size), -(-rows.size // CHUNK) * CHUNK)
-    flat = begin.reshape(-1, size)
-    made = []
-    for i in range(0, padded.size, CHUNK):
-        at = padded[i : i + CHUNK]
-        start, data, sigma, z = (as_float(a) for a in (flat[at], flux[rows[at]], error[rows[at]], known[rows[at]]))
-        found = _minimized(coordinates, filters, start, data, sigma, z, steps)
-        made.append([np.asarray(a) for a in found])
-        progress(f"fits: {min(i + CHUNK, rows.size)} of {rows.size}")
-    position, value, hessian = (np.concatenate(parts)[: rows.size] for parts in zip(*made, strict=True))
-    shape = (galaxies, starts)
-    return _Fitted(position.reshape(*shape, size), value.reshape(shape), hessian.reshape(*shape, size, size))
+    position, value = begin.copy(), np.full((galaxies, starts), np.inf)
+    hessian = np.broadcast_to(np.eye(size), (galaxies, starts, size, size)).copy()
+    for share, effort in _ROUNDS:
+        count = min(starts, max(_FEWEST, math.ceil(share * starts)))
+        going = np.argsort(value, axis=1, kind="stable")[:, :count]
+        rows, columns = np.repeat(np.arange(galaxies), count), going.ravel()
+        tried = to_device(np.asarray(max(1, round(effort * steps))), np.int32)
+        padded = np.resize(np.arange(rows.size), -(-rows.size // CHUNK) * CHUNK)
+        made = []
+        for i in range(0, padded.size, CHUNK):
+            at = padded[i : i + CHUNK]
+            here, row = position[rows[at], columns[at]], rows[at]
+            start, data, sigma, z = (as_float(a) for a in (here, flux[row], error[row], known[row]))
+            found = _minimized(coordinates, filters, start, data, sigma, z, tried)
+            made.append([np.asarray(a) for a in found])
+            progress(f"fits: {min(i + CHUNK, rows.size)} of {rows.size}")
+        ended, reached, curved = (np.concatenate(parts)[: rows.size] for parts in zip(*made, strict=True))
+        position[rows, columns], hessian[rows, columns] = ended, curved
+        value[rows, columns] = np.where(np.isfinite(reached), reached, np.inf)
+    return _Fitted(position, value, hessian)
+
+
+_ROUNDS = ((1.0, 0.25), (1 / 3, 0.5), (1 / 8, 2.0))
+"""Shares of the starts that go on, and how many of the steps they make."""
+_FEWEST = 4
+"""Starts that go on whatever their share."""
 
 
 @eqx.filter_jit
 def _minimized(
-    coordinates: Coordinates, filters: Filters, start: Array, data: Array, sigma: Array, redshift: Array, steps: int
+    coordinates: Coordinates, filters: Filters, start: Array, data: Array, sigma: Array, redshift: Array, steps: Array
 ) -> tuple[Array, Array, Array]:
     def one(start: Array, data: Array, sigma: Array, z: Array) -> tuple[Array, Array, Array]:
         def residuals(u: Array) -> Array:
