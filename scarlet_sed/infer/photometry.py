@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from scarlet_sed.infer.levenberg import minimize
-from scarlet_sed.infer.starting_points import BOUND, CHUNK, Coordinates, redshifts, starting_points
+from scarlet_sed.infer.starting_points import BOUND, CHUNK, Coordinates, redshifts, starting_points, starts_around
 from scarlet_sed.parameters import as_float, replace_slots, to_device
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
@@ -30,8 +30,8 @@ class PhotometryFit(NamedTuple):
         bands: (galaxy,) number of fluxes used.
         log_posterior: (galaxy,) at the best value.
         model: (galaxy, band) nJy at the best value.
-        modes: (galaxy, start) log-posterior that each start reached, and
-        mode_redshift: (galaxy, start) the redshift there: several modes of nearly equal height mean doubt.
+        modes: (galaxy, fit) log-posterior that each fit reached, and
+        mode_redshift: (galaxy, fit) the redshift there: several modes of nearly equal height mean doubt.
     """
 
     values: dict[str, HostArray]
@@ -69,7 +69,7 @@ def fit_photometry(
     A library of draws from the priors, its amplitude fitted where the spectrum has a free `log_mass` or `flux`, gives
     each galaxy the best start in each of `starts` intervals of redshift (or the best `starts` draws at a known
     redshift); damped Gauss-Newton steps take them uphill, the best third of them further and the best eighth to their
-    maxima, of which the highest wins.
+    maxima. Where the redshift is free, a few more start at that of the highest one; the highest of all wins.
 
     Args:
         fluxes: (galaxy, band) nJy; NaN where a band is missing.
@@ -98,8 +98,15 @@ def fit_photometry(
         raise ParameterError("nothing is free in this spectrum", fix="give parameters priors")
     spectrum(filters, _lowest_redshift(prior, known))  # filters and domain, once, on concrete numbers
     key = jax.random.key(seed)
-    begin = starting_points(coordinates, filters, flux, error, known, key, library, starts, progress)
+    begin, drawn = starting_points(coordinates, filters, flux, error, known, key, library, starts, progress)
     fitted = _fitted(coordinates, filters, flux, error, known, begin, steps, progress)
+    if prior is not None:
+        # where redshift is right, age, dust and metallicity may still sit in a minor mode
+        best = fitted.position[np.arange(len(flux)), np.argmin(fitted.value, axis=1)]
+        there = np.asarray(redshifts(coordinates, as_float(best)))
+        begin = starts_around(coordinates, filters, flux, error, drawn, there, _FEWEST)
+        again = _fitted(coordinates, filters, flux, error, known, begin, steps, progress)
+        fitted = _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(fitted, again, strict=True)))
     return _result(coordinates, filters, flux, error, known, fitted, prior is not None)
 
 

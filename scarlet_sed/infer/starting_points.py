@@ -72,8 +72,12 @@ def starting_points(
     library: int,
     starts: int,
     progress: Callable[[str], None],
-) -> HostArray:
-    """(galaxy, start, n) unconstrained starting points."""
+) -> tuple[HostArray, HostArray]:
+    """Starting points from draws from the priors.
+
+    Returns:
+        (galaxy, start, n) unconstrained numbers, and (draw, n) those of the last draws they were chosen from.
+    """
     free_redshift = "redshift" in coordinates.priors
     groups = [np.arange(len(flux))] if free_redshift else [np.flatnonzero(known == z) for z in np.unique(known)]
     count = library if free_redshift else max(starts * 8, library // max(len(groups), 10))
@@ -86,7 +90,54 @@ def starting_points(
             found[row] = _rescaled(coordinates, np.asarray(points)[chosen], factor)
         if index % 20 == 0:
             progress(f"starts: {index + 1} of {len(groups)} redshifts")
+    return found, np.asarray(points)
+
+
+def starts_around(
+    coordinates: Coordinates,
+    filters: Filters,
+    flux: HostArray,
+    error: HostArray,
+    library: HostArray,
+    redshift: HostArray,
+    starts: int,
+) -> HostArray:
+    """(galaxy, start, n) unconstrained starting points at one redshift each, from draws that were near it.
+
+    Args:
+        coordinates, filters, flux, error: of the fit.
+        library: (draw, n) unconstrained draws.
+        redshift: (galaxy,).
+        starts: per galaxy.
+    """
+    drawn = np.asarray(redshifts(coordinates, as_float(library)))
+    found: HostArray = np.empty((len(flux), starts, library.shape[1]))
+    for row, z in enumerate(redshift):
+        near = library[np.argsort(np.abs(np.log1p(drawn) - np.log1p(z)))[:_NEAR]]
+        near = np.resize(near, (-(-len(near) // CHUNK) * CHUNK, near.shape[1]))
+        made = [
+            _put_at(coordinates, filters, as_float(near[i : i + CHUNK]), as_float(z))
+            for i in range(0, len(near), CHUNK)
+        ]
+        points, models = (np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*made, strict=True))
+        chosen, factor = _best(models.astype(np.float64), flux[row], error[row], None, starts)
+        found[row] = _rescaled(coordinates, points[chosen], factor)
     return found
+
+
+_NEAR = 512
+"""Draws nearest in redshift that are compared with a galaxy."""
+
+
+@eqx.filter_jit
+def _put_at(coordinates: Coordinates, filters: Filters, points: Array, redshift: Array) -> tuple[Array, Array]:
+    """(row, n) the points with this redshift, and (row, band) their fluxes."""
+
+    def one(u: Array) -> tuple[Array, Array]:
+        moved = coordinates.unconstrained({**coordinates.values(u), "redshift": redshift})
+        return moved, coordinates.fluxes(coordinates.values(moved), redshift, filters)
+
+    return jax.vmap(one)(points)
 
 
 def _library(

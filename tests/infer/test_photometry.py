@@ -45,7 +45,7 @@ def test_masses_and_redshifts_are_recovered() -> None:
     mass, spread = found.values["log_mass"], found.errors["log_mass"]
     assert np.all(np.abs(mass - [n[0] for n, _ in galaxies]) < 4 * spread) and np.all(spread < 0.2)
     assert np.all(found.chi2 / found.bands < 0.5) and found.bands.tolist() == [10, 9, 9]
-    assert found.modes.shape == found.mode_redshift.shape == (3, 10)
+    assert found.modes.shape == found.mode_redshift.shape == (3, 10 + 4)  # four more around the best redshift
     again = found.spectrum(simple(), 0)(filters, found.redshift[0])
     np.testing.assert_allclose(again, found.model[0], rtol=1e-4)
 
