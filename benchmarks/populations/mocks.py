@@ -4,8 +4,9 @@
 
 Galaxies with spectra, Sersic indices and axis ratios of the priors, at given redshifts, are drawn by GalSim with
 empirical NIRCam PSFs (the CEERS PSFs of `../shared/data/ceers_psf`; bands without one get their neighbour's, stretched
-by the ratio of the wavelengths), in pairs 0.3 to 0.9 arcsec apart; then the very path of `scarlet-sed fit` runs on the files, with a
-catalogue of positions (20 mas off) and redshifts. Prints tables, and writes benchmarks/results/mocks.json and a figure.
+by the ratio of the wavelengths), in pairs 0.3 to 0.9 arcsec apart; then the very path of `scarlet-sed fit` runs on the
+files, with a catalogue of positions (20 mas off) and redshifts. Prints tables, and writes benchmarks/results/mocks.json
+and a figure.
 """
 
 import argparse
@@ -237,8 +238,8 @@ def described(result: dict[str, Any], pooled: dict[str, np.ndarray]) -> list[str
     offset, ratio = result["log_mass offset"], pooled["flux ratio"]
     return [
         f"`mocks.py`: {result['galaxies']} galaxies in {len(BANDS)} NIRCam bands, all of them in pairs 0.3-0.9 arcsec "
-        "apart, with empirical PSFs, drawn by GalSim; redshift given, spectra and shapes drawn from the priors. Scatter "
-        "is 1.48 times the median absolute deviation.",
+        "apart, with empirical PSFs, drawn by GalSim; redshift given, spectra and shapes drawn from the priors. "
+        "Scatter is 1.48 times the median absolute deviation.",
         markdown(heads, rows),
         f"Median ratio of flux to truth {np.nanmedian(ratio):.4f}; log mass off by {offset['median']:+.3f} in the "
         f"median, scatter {offset['scatter']:.3f} dex.",
