@@ -21,7 +21,9 @@ from astropy.table import Table
 import scarlet_sed as ss
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
 from scarlet_sed.infer.zero_points import zero_points
+from scarlet_sed.pipeline.populations import default_grid
 from scarlet_sed.spectrum.priors import deep_field_population
+from scarlet_sed.sps.basis import BasisSynthesis
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
 from table import markdown
@@ -106,6 +108,7 @@ def described(
         f"`photoz.py`: {len(true)} galaxies with spectroscopic redshifts, {len(BANDS)} bands "
         f"({', '.join(BANDS.values())}), "
         f"an error floor of {result['floor']:.0%}, {result['history']} histories, "
+        f"{'dust emission in energy balance' if result['emission'] else 'no dust emission'}, "
         + (
             "zero points of each quarter of the galaxies from the spectroscopic redshifts of the others."
             if set(result["zero_points"].values()) != {1.0}
@@ -128,6 +131,7 @@ def main() -> None:
     parser.add_argument("--library", type=int, default=40_000)
     parser.add_argument("--no-zero-points", action="store_true", help="the fluxes as they are")
     parser.add_argument("--basis", action="store_true", help="the basis of the grid instead of the emulator")
+    parser.add_argument("--no-emission", action="store_true", help="without dust emission, which needs a grid")
     given = parser.parse_args()
     if not DATA.exists():
         print(f"skipped: {DATA} is missing")
@@ -135,12 +139,12 @@ def main() -> None:
     flux, error, true = load()
     engine = None
     if given.basis:
-        from scarlet_sed.pipeline.populations import default_grid
-        from scarlet_sed.sps.basis import BasisSynthesis
-
         exact = ss.ExactSynthesis(ss.Grid.open(default_grid()))
         engine = BasisSynthesis.open(default_grid().with_name("basis.npz"), exact)
     population = deep_field_population(given.history, engine=engine)
+    emission = default_grid().exists() and not given.no_emission
+    if emission:  # IRAC sees galaxies of redshift 0.3 at 2.7 and 3.4 micron, where dust outshines stars
+        population = population.replace(emission=ss.DustEmission(ss.Grid.open(default_grid())))
     filters = ss.Filters.load(list(BANDS.values()))
     factors = np.ones_like(flux)
     if not given.no_zero_points:
@@ -160,6 +164,7 @@ def main() -> None:
         "bands": list(BANDS.values()),
         "floor": given.floor,
         "history": given.history,
+        "emission": emission,
         "zero_points": {b: float(f) for b, f in zip(BANDS.values(), np.exp(np.log(factors).mean(axis=0)), strict=True)},
         "all": statistics(free.redshift, true),
         "detected in 4 bands": {**statistics(free.redshift[good], true[good]), "galaxies": int(good.sum())},

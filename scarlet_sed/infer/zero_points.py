@@ -63,7 +63,13 @@ def zero_points(
     factors: HostArray = np.ones(len(filters))
     for number in range(rounds):
         made = fit_photometry(
-            flux * factors, error * factors, filters, spectrum, redshift, floor=floor, **({"starts": 4} | options)
+            flux * factors,
+            error * factors,
+            filters,
+            spectrum,
+            redshift,
+            floor=floor,
+            **({"starts": 4, "steps": 16} | options),
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(bright, made.model / flux, np.nan)

@@ -46,6 +46,9 @@ def test_masses_and_redshifts_are_recovered() -> None:
     assert np.all(np.abs(mass - [n[0] for n, _ in galaxies]) < 4 * spread) and np.all(spread < 0.2)
     assert np.all(found.chi2 / found.bands < 0.5) and found.bands.tolist() == [10, 9, 9]
     assert found.modes.shape == found.mode_redshift.shape == (3, 10 + 4)  # four more around the best redshift
+    # no fit at the redshifts found climbs higher than the free one did
+    there = fit_photometry(flux, error, filters, simple(), found.redshift, library=2048, starts=8, steps=30)
+    assert np.all(found.log_posterior > there.log_posterior - np.log(6.0 - 0.05) - 0.05)
     again = found.spectrum(simple(), 0)(filters, found.redshift[0])
     np.testing.assert_allclose(again, found.model[0], rtol=1e-4)
 
