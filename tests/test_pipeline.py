@@ -131,7 +131,8 @@ def test_sources_that_left_their_places_are_sent_back(outcome):
     begun = outcome.fit.scene
     at = Parameter((0.0, 0.0), dist.Normal(np.zeros(2), np.full(2, 0.03)))
     begun = begun.with_sources({name: source.placed(at) for name, source in begun.sources.items()})
-    moves = iter([{"s01.position": (0.2, 0.0), "s02.position": (0.05, 0.0)}, {"s01.position": (0.01, 0.0)}])
+    edge = {"s02.position": (0.05, 0.0), "s02.morphology.index": 0.3}  # where a fit may end, and none can start
+    moves = iter([{"s01.position": (0.2, 0.0), **edge}, {"s01.position": (0.01, 0.0)}])
     seen = []
 
     def run(scene):
@@ -142,6 +143,7 @@ def test_sources_that_left_their_places_are_sent_back(outcome):
     assert len(seen) == 2
     np.testing.assert_allclose(seen[1].values["s01.position"], (0.0, 0.0))
     np.testing.assert_allclose(seen[1].values["s02.position"], (0.05, 0.0))
+    assert seen[1].values["s02.morphology.index"] > 0.3
     assert result.scene.sources["s01"].position_pull == pytest.approx(1 / 3, rel=1e-4)
     away = begun.set({"s01.position": (0.2, 0.0)})
     assert away.sources["s01"].position_pull == pytest.approx(0.2 / 0.03, rel=1e-4)

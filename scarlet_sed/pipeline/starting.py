@@ -23,6 +23,7 @@ from scarlet_sed.spectrum.priors import deep_field_population
 from scarlet_sed.start.auto import choose_models
 from scarlet_sed.start.detect import detect
 from scarlet_sed.start.detections import Detections
+from scarlet_sed.start.edges import off_the_edge
 from scarlet_sed.start.initialize import initial_scene
 from scarlet_sed.start.observations import free_sky
 from scarlet_sed.start.populations import Populated, with_populations
@@ -118,7 +119,7 @@ def in_place(scene: Scene, run: Callable[[Scene], FitResult]) -> FitResult:
         if not astray:
             break
         back = {name: scene.sources[name] for name in astray}
-        result = run(result.scene.with_sources({**result.scene.sources, **back}))
+        result = run(off_the_edge(result.scene.with_sources({**result.scene.sources, **back})))
     return result
 
 
