@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -73,11 +74,10 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
     with stage("models"):
         models = asked_models(config, sources)
         scene, observations = choose(config, models, observations, frame, sources, progress=progress)
-    options = config.fit
     populated, few = None, [name for name, model in models.items() if model == "population"]
     if few:
         with stage("shapes"):
-            few_steps = min(options.steps, _SHAPE_STEPS)
+            few_steps = min(config.fit.steps, _SHAPE_STEPS)
             shaped = in_place(
                 scene, lambda s: fit(s, observations, steps=few_steps, uncertainties=False, progress=progress)
             )
@@ -86,21 +86,25 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
         scene, observations = populated.scene, list(shaped.observations)
         notes = (*notes, *_about(populated))
     with stage("fit"):
-        result = in_place(
-            scene,
-            lambda begun: fit(
-                begun,
-                observations,
-                method="lbfgs" if options.method == "lbfgs" else "adam",
-                steps=options.steps,
-                learning_rate=options.learning_rate,
-                tolerance=options.tolerance,
-                polish=options.polish,
-                uncertainties=options.uncertainties,
-                progress=progress,
-            ),
-        )
+        # populations begin from shapes that have been sent back already
+        run = partial(_fitted, config, observations, progress)
+        result = run(scene) if few else in_place(scene, run)
     return Started(result, notes, populated)
+
+
+def _fitted(config: Config, observations: list[Observation], progress: bool, scene: Scene) -> FitResult:
+    options = config.fit
+    return fit(
+        scene,
+        observations,
+        method="lbfgs" if options.method == "lbfgs" else "adam",
+        steps=options.steps,
+        learning_rate=options.learning_rate,
+        tolerance=options.tolerance,
+        polish=options.polish,
+        uncertainties=options.uncertainties,
+        progress=progress,
+    )
 
 
 def in_place(scene: Scene, run: Callable[[Scene], FitResult]) -> FitResult:
