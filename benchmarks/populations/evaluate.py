@@ -27,7 +27,7 @@ import scarlet_sed as ss
 from scarlet_sed.pipeline.comparing import BANDS, Comparison, Draw, compare_engines, percentiles, population, with_draw
 from scarlet_sed.pipeline.populations import default_grid
 from scarlet_sed.sps.basis import BasisSynthesis
-from scarlet_sed.sps.emulator.shipped import WEIGHTS
+from scarlet_sed.sps.emulator.shipped import shipped_path
 from scarlet_sed.sps.emulator.weights import read_header, read_weights
 from scarlet_sed.sps.engine import Engine
 
@@ -39,7 +39,6 @@ from table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = Path(__file__).parent / "figures"
-SHIPPED = ROOT / "scarlet_sed/sps/emulator/weights" / WEIGHTS
 
 
 def timed(function: Callable[..., Any], *arguments: Any, repeats: int = 15) -> tuple[float, float]:
@@ -202,7 +201,7 @@ def main() -> None:
     start = time.monotonic()
     basis = BasisSynthesis.open(basis_file, exact, progress=print)
     built = time.monotonic() - start
-    weights = SHIPPED if given.weights is None else Path(given.weights)
+    weights = shipped_path() if given.weights is None else Path(given.weights)
     neural = read_weights(weights)
     comparisons = {
         name: compare_engines(engine, exact, draws=given.draws, progress=print)

@@ -143,7 +143,7 @@ def test_rows_are_those_of_the_grid(good: Path, part: str) -> None:
     order = np.random.default_rng(2).permutation(100)[:60]
     columns = [as_float(column[order]) for column in group[:-1]]
     direct = jax.jit(jax.vmap(lambda k, d, *n: exact.row(part, k, d, *n)))(columns[0], jnp.zeros((60, 4)), *columns[1:])
-    np.testing.assert_allclose(rows.features, direct.features, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(rows.features, direct.features, rtol=1e-6, atol=2e-7)
     if part == "lines":
         np.testing.assert_allclose(rows.light, direct.light, atol=1e-5)
     else:

@@ -13,6 +13,11 @@ from scarlet_sed.sps.emulator.weights import read_weights
 WEIGHTS = "bc03_miles.npz"
 
 
+def shipped_path() -> Path:
+    """The weight file that ships."""
+    return Path(str(files("scarlet_sed.sps.emulator") / "weights" / WEIGHTS))
+
+
 def shipped_emulator() -> NeuralEmulator:
     """BC03 (2016, MILES) stars with Cloudy nebulae, as a network; read once in each floating type."""
     return _read(jnp.result_type(float).name)
@@ -21,4 +26,4 @@ def shipped_emulator() -> NeuralEmulator:
 @lru_cache(maxsize=2)
 def _read(_: str) -> NeuralEmulator:
     with jax.ensure_compile_time_eval():
-        return read_weights(Path(str(files("scarlet_sed.sps.emulator") / "weights" / WEIGHTS)))
+        return read_weights(shipped_path())
