@@ -19,7 +19,7 @@ from scarlet_sed.io.flags import Flag
 from scarlet_sed.io.inputs import read_observations
 from scarlet_sed.io.scene_file import load_scene
 from scarlet_sed.parameters import Parameter
-from scarlet_sed.pipeline.starting import in_place, prepare
+from scarlet_sed.pipeline.starting import prepare, settled
 from scarlet_sed.start.models import MODELS as KNOWN_MODELS
 
 pytest.importorskip("galsim")
@@ -139,7 +139,7 @@ def test_sources_that_left_their_places_are_sent_back(outcome):
         seen.append(scene)
         return outcome.fit._replace(scene=scene.set(next(moves)))
 
-    result = in_place(begun, run)
+    result = settled(begun, outcome.fit.observations, run)
     assert len(seen) == 2
     np.testing.assert_allclose(seen[1].values["s01.position"], (0.0, 0.0))
     np.testing.assert_allclose(seen[1].values["s02.position"], (0.05, 0.0))

@@ -24,7 +24,6 @@ PSFs."""
 
 _FWHM = 2 * math.sqrt(2 * math.log(2))
 _SHARPNESS = 0.8  # widest model PSF, over the sharpest PSF: beyond this the difference kernel sharpens instead of blurs
-_PIXEL_FWHM = _FWHM / math.sqrt(12)  # of a Gaussian with the variance of a pixel
 _MAX_OVERSAMPLING = 8
 _MAX_PIXELS = 2**28  # 1 GiB a band in float32
 _MARGIN_STEP = 8  # margins come in steps, so that fields with slightly different PSFs get frames of equal shape
@@ -105,7 +104,7 @@ class Frame(eqx.Module):
         if not several:
             raise DataError("no observation to cover", fix="pass at least one Observation")
         finest = min((o.grid for o in several), key=lambda grid: grid.pixel_scale)
-        widths = [_fwhm_arcsec(o) for o in several]
+        widths = [o.fwhm for o in several]
         if oversampling is None:
             oversampling = _enough_oversampling(finest.pixel_scale, min(w.min() for w in widths), psf_sigma)
         if int(oversampling) != oversampling or oversampling < 1:
@@ -220,12 +219,6 @@ def _affine(matrix: Any, vectors: Any) -> Any:
 
 def _minus(vectors: Any, origin: Any) -> Any:
     return (np.asarray(vectors, dtype=float) if isinstance(vectors, (tuple, list)) else vectors) - origin
-
-
-def _fwhm_arcsec(observation: "Observation") -> HostArray:
-    """(band,) FWHM in arcsec, the detector pixel included."""
-    widths = [math.hypot(psf.fwhm, 0.0 if psf.includes_pixel else _PIXEL_FWHM) for psf in observation.psfs]
-    return np.array(widths) * observation.grid.pixel_scale
 
 
 def _enough_oversampling(pixel_scale: float, sharpest: float, psf_sigma: float) -> int:

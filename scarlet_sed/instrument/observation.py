@@ -1,5 +1,6 @@
 """An observation: images of one instrument grid in several bands, with all that a comparison with a model needs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -27,9 +28,12 @@ from scarlet_sed.instrument.validate import (
 )
 from scarlet_sed.parameters import Parameter, Parameterized, Tied, as_float, parameter, prior_median
 from scarlet_sed.photometry.filters import FilterLike, Filters
-from scarlet_sed.typing import Array
+from scarlet_sed.typing import Array, HostArray
 
 PSFLike = PSF | np.ndarray
+
+_PIXEL_FWHM = 2 * math.sqrt(2 * math.log(2) / 12)
+"""In pixels, of a Gaussian with the variance of a pixel."""
 
 
 @final
@@ -166,6 +170,12 @@ class Observation(Parameterized):
         """(band, height, width)."""
         bands, height, width = self.data.shape
         return bands, height, width
+
+    @property
+    def fwhm(self) -> HostArray:
+        """(band,) full width at half maximum of the PSFs in arcsec, the detector pixel included."""
+        widths = [math.hypot(psf.fwhm, 0.0 if psf.includes_pixel else _PIXEL_FWHM) for psf in self.psfs]
+        return np.array(widths) * self.grid.pixel_scale
 
     @property
     def mask(self) -> Array:

@@ -22,6 +22,7 @@ from scarlet_sed.pipeline.listed import catalog_models, catalog_redshifts, from_
 from scarlet_sed.scene import Scene
 from scarlet_sed.spectrum.priors import deep_field_population
 from scarlet_sed.start.auto import choose_models
+from scarlet_sed.start.boxes import with_room
 from scarlet_sed.start.detect import detect
 from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.edges import off_the_edge
@@ -32,11 +33,11 @@ from scarlet_sed.start.populations import Populated, with_populations
 _LAGS = 32
 """Pixels over which noise is taken to be correlated: drizzling reaches 3, residuals of flat fields and sky far more."""
 
-_SHAPE_STEPS = 300
+_SHAPE_STEPS = 150
 """Of the fit with free fluxes whose shapes and fluxes start the populations."""
 
 _RETURNS = 2
-"""How often sources that left their places are sent back to them."""
+"""How often sources that left their places are sent back to them, and boxes grow."""
 
 _FEW_BANDS = 8
 """With fewer bands than this the report says that priors rule."""
@@ -78,8 +79,10 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
     if few:
         with stage("shapes"):
             few_steps = min(config.fit.steps, _SHAPE_STEPS)
-            shaped = in_place(
-                scene, lambda s: fit(s, observations, steps=few_steps, uncertainties=False, progress=progress)
+            shaped = settled(
+                scene,
+                observations,
+                lambda s: fit(s, observations, steps=few_steps, uncertainties=False, progress=progress),
             )
         with stage("populations"):
             populated = populate(config, shaped, sources, few)
@@ -88,7 +91,7 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
     with stage("fit"):
         # populations begin from shapes that have been sent back already
         run = partial(_fitted, config, observations, progress)
-        result = run(scene) if few else in_place(scene, run)
+        result = run(scene) if few else settled(scene, observations, run)
     return Started(result, notes, populated)
 
 
@@ -107,23 +110,27 @@ def _fitted(config: Config, observations: list[Observation], progress: bool, sce
     )
 
 
-def in_place(scene: Scene, run: Callable[[Scene], FitResult]) -> FitResult:
-    """A fit whose sources stayed where their priors put them, if there is one.
+def settled(scene: Scene, observations: list[Observation], run: Callable[[Scene], FitResult]) -> FitResult:
+    """A fit whose sources stayed where their priors put them and fit their boxes, if there is one.
 
     While a bright source's shape is still wrong, a faint neighbour may serve as a part of it, and stay there. Such a
-    source goes back to where it began, beside neighbours that now have their shapes, and the fit goes on.
+    source goes back to where it began, beside neighbours that now have their shapes. And a source that turned out
+    larger than it looked shines beyond its box, where its neighbours would take that light for theirs: its box grows.
+    Then the fit goes on.
 
     Args:
         scene: to begin with.
+        observations: that are fitted.
         run: fits a scene.
     """
     result = run(scene)
     for _ in range(_RETURNS):
         astray = [name for name, source in result.scene.sources.items() if source.position_pull > ASTRAY_LIMIT]
-        if not astray:
+        roomy = with_room(result.scene, observations)
+        if not astray and roomy is result.scene:
             break
-        back = {name: scene.sources[name] for name in astray}
-        result = run(off_the_edge(result.scene.with_sources({**result.scene.sources, **back})))
+        back = {name: scene.sources[name].boxed(roomy.sources[name].box) for name in astray}
+        result = run(off_the_edge(roomy.with_sources({**roomy.sources, **back})))
     return result
 
 

@@ -63,6 +63,10 @@ class Source(Parameterized):
         """The same source at another position, which may be free."""
         return Source(position, self.light, self.redshift, self.box)
 
+    def boxed(self, width: float | None) -> "Source":
+        """The same source drawn in a square of another width in arcsec; None for the error budget's."""
+        return Source(self.position, self.light, self.redshift, width)
+
     @property
     def free_position(self) -> bool:
         """Whether the position is a free parameter."""

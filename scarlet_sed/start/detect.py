@@ -39,6 +39,14 @@ _CLUMP = 0.75
 """A neighbour under a galaxy's smooth light must outshine this share of it, or it is taken for a part of the galaxy."""
 
 
+_NARROW = 2
+"""Pixels: a profile that ends there was measured on next to nothing."""
+
+
+_LOST = 0.5
+"""A flux below this share of what the peak says of a point is not believed: the peak's is."""
+
+
 def detect(
     observations: Observations,
     frame: Frame | None = None,
@@ -175,6 +183,7 @@ def _measured(combined: Combined, peaks: list[tuple[int, int, float]]) -> Detect
     labels = territories(combined.snr, peaks)
     heights = np.array([0.0] + [height for _, _, height in peaks])
     core = 0.6 * combined.fwhm  # half-light radius of the PSF: 0.5 FWHM for a Gaussian, more with wings
+    area = 4 * np.pi * (combined.fwhm / _FWHM) ** 2  # pixels over which the noise of a PSF's flux adds up
     scale, rest, owner, rows = combined.grid.pixel_scale, combined.image.copy(), labels.copy(), []
     strongest = np.zeros_like(rest)
     for index, (column, row, height) in enumerate(peaks):
@@ -187,11 +196,19 @@ def _measured(combined: Combined, peaks: list[tuple[int, int, float]]) -> Detect
         # a median does not mind far fainter sources, and a galaxy's own clumps belong to its smooth light
         mine = own | (heights[labels] < _MINOR * height)
         profile = radial_profile(rest, combined.noise, radius, mine, outer)
+        if profile.reach <= _NARROW and height < heights[1]:
+            # no top of its own in a brighter source's light: that light is taken off, so its pixels tell as well
+            covariance = np.eye(2) * (combined.fwhm / _FWHM) ** 2
+            radius = elliptical_radius(labels.shape, x, y, covariance)
+            mine |= (labels <= index) & (heights[labels] > _BRIGHT)
+            profile = radial_profile(rest, combined.noise, radius, mine, outer)
         size = np.sqrt(max(profile.half_light_radius() ** 2 - core**2, (0.25 * core) ** 2))
         # shapes of faint sources are mostly noise: shrink them towards round
         shape = sky_ellipticity(intrinsic(covariance, combined.fwhm), combined.grid.matrix)
         shape = np.clip(shape * height**2 / (height**2 + 10.0**2), -0.7, 0.7)
-        flux = float(profile.curve_of_growth()[-1])
+        flux, of_point = float(profile.curve_of_growth()[-1]), height * combined.noise[row, column] * np.sqrt(area)
+        if np.isfinite(of_point) and flux < _LOST * of_point:
+            flux, size = of_point, max(size, core)
         rows.append((x, y, height, flux, size * scale, *shape, profile.reach * scale))
         smooth = np.interp(radius, profile.radius[: profile.reach], profile.level[: profile.reach], right=0.0)
         # a fainter source keeps the pixels in which it outshines the light it sits on

@@ -11,6 +11,7 @@ from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.parameters import Parameter
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.scene.source import Source
+from scarlet_sed.start.boxes import snapped, with_room
 from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.fluxes import initialize
 from scarlet_sed.start.models import LATTICES, Seed, light_of
@@ -22,9 +23,6 @@ _FWHM = 2.354820045
 
 _ROOM = 1.2
 """Half-width of a box over the radius at which the source is lost in the noise."""
-
-_WIDTHS = (32, 64, 128, 192, 256, 384, 512, 768, 1024)
-"""Widths of boxes in model pixels: few, because every width in use is compiled once."""
 
 
 def initial_scene(
@@ -61,7 +59,7 @@ def initial_scene(
     sources = {
         name: make_source(detections, index, chosen[name], bands, frame) for index, name in enumerate(detections.names)
     }
-    return initialize(Scene(sources, frame, error_budget), several)
+    return with_room(initialize(Scene(sources, frame, error_budget), several), several)
 
 
 def make_source(detections: Detections, index: int, model: str, bands: tuple[str, ...], frame: Frame) -> Source:
@@ -127,15 +125,9 @@ def _position(detections: Detections, index: int, frame: Frame) -> Parameter:
 
 
 def _box(detections: Detections, index: int, model: str) -> float | None:
-    """Full width in arcsec, somewhat beyond where the source is lost in the noise; None for the error budget.
-
-    The error budget knows no noise: it would draw a faint galaxy of index 4 out to a hundred radii.
-    """
+    """Full width in arcsec, somewhat beyond where the source is lost in the noise; None for the error budget."""
     if detections.combined is None or model in ("point", "pixels", "starlet"):
         return None
     elongation = 1 + float(np.hypot(*detections.ellipticity[index]))  # extent is circularised: the major axis is longer
     width = 2 * max(_ROOM * elongation * float(detections.extent[index]), 5 * _native_scale(detections))
-    pixels = width / detections.frame.pixel_scale
-    limit = min(detections.frame.shape)
-    chosen = next((n for n in _WIDTHS if n >= pixels), limit)
-    return (min(chosen, limit) - 0.01) * detections.frame.pixel_scale
+    return snapped(width, detections.frame)

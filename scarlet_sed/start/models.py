@@ -26,6 +26,9 @@ LATTICES = (9, 13, 17, 23, 31, 41, 55, 73, 97, 129)
 """Widths of free images: few, so that sources share programs; odd, so that one pixel lies on the centre."""
 
 
+_FLAT = 30.0
+"""Width of the priors of fluxes in units of what was measured."""
+
 _SMOOTH = 0.5
 """Typical difference of the logarithms of neighbouring pixels of a free image."""
 
@@ -56,18 +59,21 @@ class Seed(NamedTuple):
 
 
 def flux_prior(seed: Seed, bands: tuple[str, ...]) -> Parameter:
-    """Flux in each band, flat on the scale of the source: N(0, (10 flux)^2), cut five of its errors below zero.
+    """Flux in each band, flat on the scale of the source: N(0, (30 flux)^2), cut five of its errors below zero.
+
+    So wide because bands pull together: a source ten times brighter than it was measured would shrink under nine
+    priors of ten times that flux, weak as each of them is.
 
     Noise may make a flux negative; a neighbour whose light it could take away again may not.
     """
     flux = max(seed.flux, 1e-6)
-    low, scale = np.full(len(bands), -5.0 * max(seed.noise, 1e-3 * flux)), np.full(len(bands), 10.0 * flux)
+    low, scale = np.full(len(bands), -5.0 * max(seed.noise, 1e-3 * flux)), np.full(len(bands), _FLAT * flux)
     return Parameter(np.full(len(bands), seed.flux), dist.TruncatedNormal(np.zeros(len(bands)), scale, low=low))
 
 
 def positive_flux_prior(seed: Seed, bands: tuple[str, ...]) -> Parameter:
     """For one of several components of a source, which could otherwise cancel: a half-normal of the same width."""
-    return Parameter(np.full(len(bands), seed.flux), dist.HalfNormal(np.full(len(bands), 10.0 * max(seed.flux, 1e-6))))
+    return Parameter(np.full(len(bands), seed.flux), dist.HalfNormal(np.full(len(bands), _FLAT * max(seed.flux, 1e-6))))
 
 
 def radius_prior(radius: float) -> Any:
