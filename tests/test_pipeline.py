@@ -152,6 +152,21 @@ def test_sources_that_left_their_places_are_sent_back(outcome):
     assert [Flag.ASTRAY in Flag(int(row)) for row in rows] == [True, False]
 
 
+def test_a_source_that_turns_out_larger_gets_a_larger_box_and_another_fit(outcome):
+    begun = outcome.fit.scene
+    cramped = begun.with_sources({name: source.boxed(0.3) for name, source in begun.sources.items()})
+    seen = []
+
+    def run(scene):
+        seen.append(scene)
+        return outcome.fit._replace(scene=scene)
+
+    result = settled(cramped, outcome.fit.observations, run)
+    assert len(seen) == 2
+    assert all(seen[1].sources[name].box > 0.3 for name in begun.sources)
+    assert result.scene is seen[1]
+
+
 def test_check_reads_everything_and_fits_nothing(files, tmp_path):
     text = pipeline.run_check(files / "config.toml", tmp_path)
     assert "F200W" in text and "80 x 80" in text

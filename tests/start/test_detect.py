@@ -134,6 +134,23 @@ def test_known_positions_are_measured_as_found_ones_are():
         measure(observation, frame, np.zeros(3))
 
 
+def test_a_companion_without_a_top_of_its_own_is_measured_in_its_neighbours_light():
+    """Nearly all of its pixels drain to the bright neighbour, whose smooth light is taken off first."""
+    bright = galsim.Sersic(2.68, half_light_radius=0.115).shear(g1=0.3, g2=-0.32)
+    faint = galsim.Sersic(1.1, half_light_radius=0.22)
+    ratios = []
+    for seed in range(8):
+        x, y = 6 * np.cos(0.8 * seed), 6 * np.sin(0.8 * seed)
+        turned = faint.shear(q=0.3, beta=22 * seed * galsim.degrees)
+        pair = [Drawn(-x, -y, (4100.0, 4100.0), bright), Drawn(x, y, (150.0, 150.0), turned)]
+        observation = observe(pair, size=121, seed=seed)
+        places = np.array([[x, -y], [-x, y]]) * SCALE  # east is to the left
+        found = measure(observation, Frame.covering(observation), places + 0.01)
+        ratios.append((found.flux[1] / 150.0, found.radius[1] / 0.22))
+    assert np.min(ratios) > 0.1 and np.max(ratios) < 2
+    assert np.all(np.median(ratios, axis=0) > 0.35)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(DataError, match="observations are expected"):
         detect([])
