@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,8 +12,9 @@ import numpy as np
 import numpyro.distributions as dist
 
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
+from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.infer.levenberg import minimize
-from scarlet_sed.infer.starting_points import BOUND, CHUNK, Coordinates, redshifts, starting_points, starts_around
+from scarlet_sed.infer.starting_points import BOUND, Coordinates, redshifts, starting_points, starts_around
 from scarlet_sed.parameters import as_float, replace_slots, to_device
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
@@ -165,16 +167,12 @@ def _fitted(
         going = np.argsort(value, axis=1, kind="stable")[:, :count]
         rows, columns = np.repeat(np.arange(galaxies), count), going.ravel()
         tried = to_device(np.asarray(max(1, round(effort * steps))), np.int32)
-        padded = np.resize(np.arange(rows.size), -(-rows.size // CHUNK) * CHUNK)
-        made = []
-        for i in range(0, padded.size, CHUNK):
-            at = padded[i : i + CHUNK]
-            here, row = position[rows[at], columns[at]], rows[at]
-            start, data, sigma, z = (as_float(a) for a in (here, flux[row], error[row], known[row]))
-            found = _minimized(coordinates, filters, start, data, sigma, z, tried)
-            made.append([np.asarray(a) for a in found])
-            progress(f"fits: {min(i + CHUNK, rows.size)} of {rows.size}")
-        ended, reached, curved = (np.concatenate(parts)[: rows.size] for parts in zip(*made, strict=True))
+        ended, reached, curved = by_chunks(
+            partial(_minimized, coordinates, filters, steps=tried),
+            position[rows, columns],
+            *(a[rows] for a in (flux, error, known)),
+            progress=lambda done, of: progress(f"fits: {done} of {of}"),
+        )
         position[rows, columns], hessian[rows, columns] = ended, curved
         value[rows, columns] = np.where(np.isfinite(reached), reached, np.inf)
     return _Fitted(position, value, hessian)
@@ -229,13 +227,7 @@ def _result(
     position, hessian = fitted.position[each, best], fitted.hessian[each, best]
     covariance = np.linalg.inv(hessian + 1e-6 * np.eye(hessian.shape[-1]))
 
-    parts = []
-    for i in range(0, len(best), CHUNK):
-        rows = each[i : i + CHUNK]
-        at = np.resize(rows, CHUNK)
-        made = _described(coordinates, filters, as_float(position[at]), as_float(covariance[at]), as_float(known[at]))
-        parts.append(jax.tree.map(np.asarray, made))
-    values, spread, model = jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(best)], *parts)
+    values, spread, model = by_chunks(partial(_described, coordinates, filters), position, covariance, known)
     used = np.isfinite(error)
     chi2 = np.sum(np.square(np.where(used, (flux - model) / error, 0.0)), axis=1)
     if free_redshift:

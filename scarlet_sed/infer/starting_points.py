@@ -1,6 +1,7 @@
 """Starting points for fits of fluxes: draws from the priors, compared with the data."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -11,6 +12,7 @@ import numpyro.distributions as dist
 from numpy.typing import NDArray
 
 from scarlet_sed.constraints import bijection
+from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.parameters import Parameter, as_float, free_parameters, replace_slots, resolve
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
@@ -18,8 +20,6 @@ from scarlet_sed.typing import Array, HostArray
 
 BOUND = 9.0
 """Unconstrained numbers stay within plus and minus this."""
-CHUNK = 64
-"""Spectra evaluated at once: larger batches leave the processor's cache."""
 
 
 class Coordinates(NamedTuple):
@@ -84,13 +84,13 @@ def starting_points(
     found: HostArray = np.empty((len(flux), starts, sum(coordinates.sizes.values())))
     for index, rows in enumerate(groups):
         points, models = _library(coordinates, filters, jax.random.fold_in(key, index), count, float(known[rows[0]]))
-        redshift = np.asarray(redshifts(coordinates, points)) if free_redshift else None
+        redshift = np.asarray(redshifts(coordinates, as_float(points))) if free_redshift else None
         for row in rows:
             chosen, factor = _best(models, flux[row], error[row], redshift, starts)
-            found[row] = _rescaled(coordinates, np.asarray(points)[chosen], factor)
+            found[row] = _rescaled(coordinates, points[chosen], factor)
         if index % 20 == 0:
             progress(f"starts: {index + 1} of {len(groups)} redshifts")
-    return found, np.asarray(points)
+    return found, points
 
 
 def starts_around(
@@ -114,12 +114,7 @@ def starts_around(
     found: HostArray = np.empty((len(flux), starts, library.shape[1]))
     for row, z in enumerate(redshift):
         near = library[np.argsort(np.abs(np.log1p(drawn) - np.log1p(z)))[:_NEAR]]
-        near = np.resize(near, (-(-len(near) // CHUNK) * CHUNK, near.shape[1]))
-        made = [
-            _put_at(coordinates, filters, as_float(near[i : i + CHUNK]), as_float(z))
-            for i in range(0, len(near), CHUNK)
-        ]
-        points, models = (np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*made, strict=True))
+        points, models = by_chunks(partial(_put_at, coordinates, filters, redshift=as_float(z)), near)
         chosen, factor = _best(models.astype(np.float64), flux[row], error[row], None, starts)
         found[row] = _rescaled(coordinates, points[chosen], factor)
     return found
@@ -142,11 +137,11 @@ def _put_at(coordinates: Coordinates, filters: Filters, points: Array, redshift:
 
 def _library(
     coordinates: Coordinates, filters: Filters, key: Array, count: int, redshift: float
-) -> tuple[Array, HostArray]:
+) -> tuple[HostArray, HostArray]:
     """(draw, n) unconstrained numbers from the priors, and (draw, band) their fluxes."""
-    keys = jax.random.split(key, -(-count // CHUNK) * CHUNK)
-    made = [_drawn(coordinates, filters, keys[i : i + CHUNK], as_float(redshift)) for i in range(0, len(keys), CHUNK)]
-    return jnp.concatenate([u for u, _ in made]), np.concatenate([np.asarray(f, np.float64) for _, f in made])
+    draw = partial(_drawn, coordinates, filters, redshift=as_float(redshift))
+    points, models = by_chunks(draw, jax.random.split(key, count))
+    return points, models.astype(np.float64)
 
 
 @eqx.filter_jit
