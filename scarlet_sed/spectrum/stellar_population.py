@@ -277,9 +277,10 @@ class StellarPopulation(Spectrum, Parameterized):
         if self.attenuation is None or not dusty:
             clear = jnp.zeros(cells)
             return Dimming(clear, clear, jnp.zeros(len(self.engine.line_names)))
-        at = as_float(np.concatenate([self.engine.wavelength, self.engine.line_wavelength]))
-        old, young = self.attenuation.log_transmission(at)
-        return Dimming(old[:cells], young[:cells], young[cells:])
+        # apart, or the gradient pads what the slices of one array left out
+        old, young = self.attenuation.log_transmission(as_float(self.engine.wavelength))
+        _, lines = self.attenuation.log_transmission(as_float(np.asarray(self.engine.line_wavelength)))
+        return Dimming(old, young, lines)
 
     @property
     def _line_positions(self) -> HostArray:
@@ -292,7 +293,10 @@ class StellarPopulation(Spectrum, Parameterized):
         if self.gas is None:
             return light
         through = self.gas.transmission(redshift)
-        old, young = (part.at[: through.shape[0]].multiply(through) for part in (light.old, light.young))
+        clear = jnp.ones(self.engine.cells - through.shape[0], through.dtype)
+        # not .at[].multiply: a processor scatters more slowly than it multiplies all cells
+        through = jnp.concatenate([through, clear])
+        old, young = light.old * through, light.young * through
         return StellarLight(old, young, light.lines * self.gas.line_transmission(redshift), light.dust)
 
     def _scale(self, redshift: Array) -> Array:
