@@ -12,7 +12,6 @@ import numpy as np
 
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.light import Component
 from scarlet_sed.morphology.base import Morphology
 from scarlet_sed.morphology.sersic import Sersic
 from scarlet_sed.parameters import as_float, resolve
@@ -47,17 +46,19 @@ def with_room(scene: Scene, observations: Observations) -> Scene:
     Returns:
         the same object where no box has to grow.
     """
-    several = as_list(observations)
+    several, values = as_list(observations), scene.values
+    depths = [_depth(observation) for observation in several]
     least = max(float(np.max(o.fwhm)) for o in several)
     grown = {}
     for name, source in scene.sources.items():
         if source.box is None:
             continue
-        wanted = max(
-            _width(morphology, seen, source.box)
-            for component, seen in _seen(scene, name, several)
-            for morphology in (resolve(component.morphology), _possible(component.morphology, least))
-        )
+        wanted, redshift = source.box, as_float(values[f"{name}.redshift"])
+        for _, component in source.components():
+            flux = [np.asarray(component.spectrum(o.filters, redshift), dtype=float) for o in several]
+            seen = sum(float(np.square(f) @ depth) for f, depth in zip(flux, depths, strict=True))
+            for morphology in (resolve(component.morphology), _possible(component.morphology, least)):
+                wanted = max(wanted, _width(morphology, seen, source.box))
         if wanted > source.box and snapped(wanted, scene.frame) > source.box:
             grown[name] = source.boxed(snapped(wanted, scene.frame))
     return scene.with_sources({**scene.sources, **grown}) if grown else scene
@@ -85,21 +86,12 @@ def light_outside(morphology: Morphology) -> tuple[HostArray, HostArray]:
     return radius[:-1], np.cumsum(rings[::-1])[::-1]
 
 
-def _seen(scene: Scene, name: str, several: list[Observation]) -> list[tuple[Component, float]]:
-    """The components of a source, each with the squared signal-to-noise of its flux if that filled one arcsec^2."""
-    source = scene.sources[name]
-    redshift = as_float(scene.values.get(f"{name}.redshift", source.redshift))
-    found = []
-    for _, component in source.components():
-        total = 0.0
-        for observation in several:
-            weights = np.asarray(observation.weights, dtype=float)
-            pixels = np.maximum(np.count_nonzero(weights > 0, axis=(1, 2)), 1)
-            flux = np.asarray(component.spectrum(observation.filters, redshift), dtype=float)
-            depth = weights.sum(axis=(1, 2)) / pixels
-            total += float(np.sum(np.square(flux) * depth)) * observation.grid.pixel_scale**2
-        found.append((component, total))
-    return found
+def _depth(observation: Observation) -> HostArray:
+    """(band,) mean inverse variance of a square arcsecond, of the pixels that are used."""
+    weights = np.asarray(observation.weights, dtype=float)
+    used = np.maximum(np.count_nonzero(weights > 0, axis=(1, 2)), 1)
+    depth: HostArray = weights.sum(axis=(1, 2)) / used * observation.grid.pixel_scale**2
+    return depth
 
 
 def _possible(morphology: Morphology, fwhm: float) -> Morphology:
@@ -109,7 +101,13 @@ def _possible(morphology: Morphology, fwhm: float) -> Morphology:
 
 
 def _width(morphology: Morphology, seen: float, box: float) -> float:
-    """The width in arcsec that a box should have, if the present one leaves out too much."""
+    """The width in arcsec that a box should have, if the present one leaves out too much.
+
+    Args:
+        morphology: with a total flux of one.
+        seen: the squared signal-to-noise of the flux, all bands together, if it filled one square arcsecond.
+        box: the present width.
+    """
     radius, outside = light_outside(morphology)
     lost = np.sqrt(seen * outside)
     if np.interp(box / 2, radius, lost) <= TELLING:
