@@ -36,8 +36,7 @@ def some_sip(crpix=(51.0, 41.0), size=1e-4):
 
 
 def observed(grid, *fwhm):
-    psfs = [SimpleNamespace(fwhm=f, includes_pixel=True) for f in fwhm or (3.0,)]
-    return SimpleNamespace(grid=grid, psfs=psfs)
+    return SimpleNamespace(grid=grid, fwhm=np.array(fwhm or (3.0,)) * grid.pixel_scale)
 
 
 @pytest.mark.parametrize("reference", [(150.0, 2.0), (0.001, -60.0), (359.999, 89.9), (12.0, -90.0)])
