@@ -110,7 +110,7 @@ def figure(comparisons: dict[str, Comparison]) -> None:
     axes[0].set_xticks(range(len(BANDS)), [b.split("_")[-1] for b in BANDS], rotation=90)
     axes[0].set(yscale="log", ylabel="|dm| in mmag, 50 % (pale) and 99 %")
     axes[1].set(xlabel="redshift")
-    axes[0].legend(fontsize=8)
+    drawing.legend(loc="outside upper center", ncols=4, fontsize=8)
     drawing.savefig(FIGURES / "engines.png", dpi=100)
 
 

@@ -223,6 +223,7 @@ def figure(found: dict[str, np.ndarray]) -> None:
         ax.hist(found[name].ravel(), bins=np.linspace(-4, 4, 33), density=True, color="C0", alpha=0.7)
         ax.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color="0.2")
         ax.set(xlabel=f"(result - truth) / error, {label}")
+    axes[0].set_ylabel("density")
     drawing.savefig(FIGURES / "mocks.png", dpi=100)
 
 

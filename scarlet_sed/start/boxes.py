@@ -29,6 +29,8 @@ _WIDTHS = (32, 64, 128, 192, 256, 384, 512, 768, 1024)
 """Widths of boxes in model pixels: few, because every width in use is compiled once."""
 
 _POSSIBLE_INDEX = 2.0
+_TRUSTED = 12.0
+"""Widths of the broadest PSF: what fits a box this wide has the shape that it seems to have, and grows by that."""
 
 _OUTSIDE = np.geomspace(0.9, 1e-4, 40)
 """Shares of the flux outside the circles on which the light outside is summed."""
@@ -57,8 +59,9 @@ def with_room(scene: Scene, observations: Observations) -> Scene:
         for _, component in source.components():
             flux = [np.asarray(component.spectrum(o.filters, redshift), dtype=float) for o in several]
             seen = sum(float(np.square(f) @ depth) for f, depth in zip(flux, depths, strict=True))
-            for morphology in (resolve(component.morphology), _possible(component.morphology, least)):
-                wanted = max(wanted, _width(morphology, seen, source.box))
+            possible = _width(_possible(component.morphology, least), seen, source.box)
+            fitted = _width(resolve(component.morphology), seen, source.box)
+            wanted = max(wanted, fitted, min(possible, _TRUSTED * least))
         if wanted > source.box and snapped(wanted, scene.frame) > source.box:
             grown[name] = source.boxed(snapped(wanted, scene.frame))
     return scene.with_sources({**scene.sources, **grown}) if grown else scene
