@@ -38,8 +38,7 @@ def band_averages(rest: Array, first: int, filters: Filters, redshift: Array) ->
     # are differences of neighbouring weights, small and exact, and a gradient in redshift is four numbers
     moved = jnp.stack([jnp.pad(filters.fine_weight, ((0, 0), (k, 3 - k))) for k in range(4)])
     powers = jnp.einsum("pk,kbc->pbc", jnp.asarray(_POWERS, rest.dtype), moved)
-    t = whole - shift
-    return jnp.stack([jnp.ones_like(t), t, t**2, t**3]) @ (powers @ window)
+    return _cubic(whole - shift) @ (powers @ window)
 
 
 def line_averages(lines: Array, log_wavelength: HostArray, filters: Filters, redshift: Array) -> Array:
@@ -58,14 +57,18 @@ def line_averages(lines: Array, log_wavelength: HostArray, filters: Filters, red
     table = filters.line_response
     at = (jnp.asarray(log_wavelength, lines.dtype) + jnp.log1p(redshift)) / LINE_STEP - filters.line_start
     node = jnp.floor(at)
-    t = at - node
     # the table begins and ends with zeros: lines beyond it are read there
     first = jnp.clip(node.astype(filters.line_start.dtype) - 1, 0, table.shape[0] - 4)
     rows = jax.vmap(lambda row: jax.lax.dynamic_slice_in_dim(table, row, 4))(first)
-    weights = jnp.stack([jnp.ones_like(t), t, t**2, t**3], axis=1) @ jnp.asarray(_POWERS, lines.dtype)
+    weights = _cubic(at - node) @ jnp.asarray(_POWERS, lines.dtype)
     # in this order, or XLA copies the rows
     return lines @ jnp.einsum("lk,lkb->lb", weights, rows)
 
 
 _POWERS = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) / 6
 """The cubic B-spline: (power of t, coefficient), for the share t of the way between the second and third of four."""
+
+
+def _cubic(t: Array) -> Array:
+    """(..., 4) powers of t from 0 to 3."""
+    return jnp.stack([jnp.ones_like(t), t, t**2, t**3], axis=-1)

@@ -38,10 +38,8 @@ _MINOR = 0.3
 _CLUMP = 0.75
 """A neighbour under a galaxy's smooth light must outshine this share of it, or it is taken for a part of the galaxy."""
 
-
 _NARROW = 2
 """Pixels: a profile that ends there was measured on next to nothing."""
-
 
 _LOST = 0.5
 """A flux below this share of what the peak says of a point is not believed: the peak's is."""
