@@ -103,17 +103,25 @@ def fit(
     built = time.perf_counter()
     best, status, history, timing = maximize(posterior, schedule, method, progress)
     timing = timing._replace(build=built - started)
-    if not uncertainties:
-        return make_result(posterior, posterior.constrain(best), status, history, timing)
-    before = time.perf_counter()
-    curvature = None
-    if status in (FitStatus.CONVERGED, FitStatus.MAX_STEPS) and polish > 0:
-        best, curvature, losses, settled = polished(posterior, best, polish)
-        history = np.concatenate([history, np.asarray(losses)])
-        # what is said about images is what Adam has found
-        if settled and not any(is_image(u) for u in best):
-            status = FitStatus.CONVERGED
     result = make_result(posterior, posterior.constrain(best), status, history, timing)
+    return refined(result, polish) if uncertainties else result
+
+
+def refined(result: FitResult, polish: int = 8) -> FitResult:
+    """A fit after Gauss-Newton steps from where it ended, with Laplace uncertainties.
+
+    Args:
+        result: of `fit(..., uncertainties=False)`.
+        polish: largest number of Gauss-Newton steps; none for a fit that was interrupted or failed.
+    """
+    before, posterior = time.perf_counter(), result.posterior
+    best, curvature = posterior.unconstrain(result.values), None
+    if result.status in (FitStatus.CONVERGED, FitStatus.MAX_STEPS) and polish > 0:
+        best, curvature, losses, settled = polished(posterior, best, polish)
+        # what is said about images is what Adam has found
+        status = FitStatus.CONVERGED if settled and not any(is_image(u) for u in best) else result.status
+        history = np.concatenate([result.loss, np.asarray(losses)])
+        result = make_result(posterior, posterior.constrain(best), status, history, result.timing)
     result = result.with_laplace(laplace(posterior, best, curvature))
     return result._replace(timing=result.timing._replace(uncertainties=time.perf_counter() - before))
 

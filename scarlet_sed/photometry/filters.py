@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import final
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import FilterError
 from scarlet_sed.parameters import as_float, to_device
-from scarlet_sed.photometry.quadrature import LOG_STEP, Measure, fine_weights, gauss_nodes, line_responses
+from scarlet_sed.photometry.quadrature import CUBIC, LOG_STEP, Measure, fine_weights, gauss_nodes, line_responses
 from scarlet_sed.typing import Array, HostArray
 
 NODES = 12
@@ -189,6 +191,7 @@ class Filters(eqx.Module):
         fine_weight: (band, fine) sum one, zero beyond the band: the same average on that grid, for structured spectra.
         line_start: integer: node j of `line_response` lies at ln(wavelength) = (line_start + j) * LINE_STEP.
         line_response: (node, band) what a line of unit flux over frequency adds to each band.
+        fine_powers: (power, band, fine + 3) made here: `fine_weight` that has met the spline by which spectra are shifted.
     """
 
     names: tuple[str, ...] = eqx.field(static=True)
@@ -200,6 +203,25 @@ class Filters(eqx.Module):
     fine_weight: Array
     line_start: Array
     line_response: Array
+    fine_powers: Array
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        curves: bool,
+        pivot: Array,
+        wavelength: Array,
+        weight: Array,
+        fine_start: Array,
+        fine_weight: Array,
+        line_start: Array,
+        line_response: Array,
+    ) -> None:
+        self.names, self.curves = names, curves
+        self.pivot, self.wavelength, self.weight = pivot, wavelength, weight
+        self.fine_start, self.fine_weight = fine_start, fine_weight
+        self.line_start, self.line_response = line_start, line_response
+        self.fine_powers = _spline_powers(fine_weight)
 
     @staticmethod
     def load(filters: "FilterLike | Iterable[FilterLike] | Filters", *, nodes: int = NODES) -> "Filters":
@@ -321,6 +343,17 @@ class Filters(eqx.Module):
                 f"{user} needs transmission curves, and the bands {', '.join(self.names)} have none",
                 fix="name real filters (Filters.load, Filter.from_file), or use FreeSpectrum",
             )
+
+
+@jax.jit
+def _spline_powers(weight: Array) -> Array:
+    """(power, band, fine + 3): what each cell counts for a shift by a part t of a cell, as a cubic in t.
+
+    The weights meet the polynomials before the spectrum does: then differences of neighbouring cells are differences of
+    neighbouring weights, small and exact, and a gradient in redshift is four numbers.
+    """
+    moved = jnp.stack([jnp.pad(weight, ((0, 0), (k, 3 - k))) for k in range(4)])
+    return jnp.einsum("pk,kbc->pbc", jnp.asarray(CUBIC, weight.dtype), moved)
 
 
 def _on_one_grid(tables: Sequence[tuple[int, HostArray]]) -> tuple[int, HostArray]:

@@ -10,6 +10,9 @@ from scarlet_sed.typing import HostArray
 LOG_STEP = 0.001
 """Step of the fine grid in ln(wavelength): 300 km/s. A shift by one step multiplies the wavelength by exp(LOG_STEP)."""
 
+CUBIC = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) / 6
+"""The cubic B-spline: (power of t, coefficient), for the share t of the way between the second and third of four."""
+
 
 class Measure(NamedTuple):
     """The weight T dlambda / lambda of a filter, normalised, as masses on points.

@@ -2,10 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from scarlet_sed.photometry.filters import Filters
-from scarlet_sed.photometry.quadrature import LINE_STEP, LOG_STEP
+from scarlet_sed.photometry.quadrature import CUBIC, LINE_STEP, LOG_STEP
 from scarlet_sed.typing import Array, HostArray
 
 
@@ -34,11 +33,7 @@ def band_averages(rest: Array, first: int, filters: Filters, redshift: Array) ->
     start = filters.fine_start - whole.astype(filters.fine_start.dtype) - first + width + 2
     start = jnp.clip(start, 0, padded.shape[0] - width - 3)
     window = jax.lax.dynamic_slice(padded, (start,), (width + 3,))
-    # the filters meet the four powers of the spline's polynomials first, so that differences of neighbouring cells
-    # are differences of neighbouring weights, small and exact, and a gradient in redshift is four numbers
-    moved = jnp.stack([jnp.pad(filters.fine_weight, ((0, 0), (k, 3 - k))) for k in range(4)])
-    powers = jnp.einsum("pk,kbc->pbc", jnp.asarray(_POWERS, rest.dtype), moved)
-    return _cubic(whole - shift) @ (powers @ window)
+    return _cubic(whole - shift) @ (filters.fine_powers @ window)
 
 
 def line_averages(lines: Array, log_wavelength: HostArray, filters: Filters, redshift: Array) -> Array:
@@ -60,13 +55,9 @@ def line_averages(lines: Array, log_wavelength: HostArray, filters: Filters, red
     # the table begins and ends with zeros: lines beyond it are read there
     first = jnp.clip(node.astype(filters.line_start.dtype) - 1, 0, table.shape[0] - 4)
     rows = jax.vmap(lambda row: jax.lax.dynamic_slice_in_dim(table, row, 4))(first)
-    weights = _cubic(at - node) @ jnp.asarray(_POWERS, lines.dtype)
+    weights = _cubic(at - node) @ jnp.asarray(CUBIC, lines.dtype)
     # in this order, or XLA copies the rows
     return lines @ jnp.einsum("lk,lkb->lb", weights, rows)
-
-
-_POWERS = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) / 6
-"""The cubic B-spline: (power of t, coefficient), for the share t of the way between the second and third of four."""
 
 
 def _cubic(t: Array) -> Array:

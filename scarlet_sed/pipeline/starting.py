@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from scarlet_sed.errors import ConfigError, DataError
 from scarlet_sed.infer import FitResult, fit
+from scarlet_sed.infer.optimize import refined
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.noise_estimate import estimate_noise
@@ -92,6 +93,9 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
         # populations begin from shapes that have been sent back already
         run = partial(_fitted, config, observations, progress)
         result = run(scene) if few else settled(scene, observations, run)
+    if config.fit.uncertainties:
+        with stage("uncertainties"):
+            result = refined(result, config.fit.polish)
     return Started(result, notes, populated)
 
 
@@ -104,8 +108,7 @@ def _fitted(config: Config, observations: list[Observation], progress: bool, sce
         steps=options.steps,
         learning_rate=options.learning_rate,
         tolerance=options.tolerance,
-        polish=options.polish,
-        uncertainties=options.uncertainties,
+        uncertainties=False,
         progress=progress,
     )
 
