@@ -12,9 +12,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -39,41 +40,52 @@ from table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = Path(__file__).parent / "figures"
+K = TypeVar("K")
 
 
-def timed(function: Callable[..., Any], *arguments: Any, repeats: int = 15) -> tuple[float, float]:
-    """Seconds of the first call beyond the median, and the median of later ones."""
-    start = time.perf_counter()
-    jax.block_until_ready(function(*arguments))
-    first = time.perf_counter() - start
-    each = []
-    for _ in range(repeats):
+def timed(calls: dict[K, Callable[[], Any]], rounds: int = 15, repeats: int = 4) -> dict[K, tuple[float, float]]:
+    """Seconds of each call: the first beyond the median, and the median of later ones.
+
+    Calls take turns, so that all meet the same load. A turn begins with one that fills the caches and does not count.
+    """
+    first, each = {}, {name: [] for name in calls}
+    for name, call in calls.items():
         start = time.perf_counter()
-        jax.block_until_ready(function(*arguments))
-        each.append(time.perf_counter() - start)
-    return first - float(np.median(each)), float(np.median(each))
+        jax.block_until_ready(call())
+        first[name] = time.perf_counter() - start
+    for _ in range(rounds):
+        for name, call in calls.items():
+            jax.block_until_ready(call())
+            for _ in range(repeats):
+                start = time.perf_counter()
+                jax.block_until_ready(call())
+                each[name].append(time.perf_counter() - start)
+    median = {name: float(np.median(seconds)) for name, seconds in each.items()}
+    return {name: (first[name] - median[name], median[name]) for name in calls}
 
 
 def speed(engines: dict[str, Engine], family: str, batch: int) -> dict[str, dict[str, float]]:
     """Microseconds a galaxy, everything included (dust, gas, lines, shift, filters), and seconds of compilation."""
-    filters = ss.Filters.load(BANDS)
     draw = Draw(*(jnp.asarray(a, jnp.float32) for a in Draw.random(family, batch, 7)))
-    found = {}
-    for name, engine in engines.items():
-        pop = population(family, engine)
 
-        def log_flux(pop: ss.StellarPopulation, row: Draw) -> jax.Array:
-            return jnp.log(with_draw(pop, row).fluxes(filters, row.redshift) + 1e-6)
+    # populations and filters are arguments, as in a fit: of what is constant XLA makes slower programs
+    def log_flux(pop: ss.StellarPopulation, filters: ss.Filters, row: Draw) -> jax.Array:
+        return jnp.log(with_draw(pop, row).fluxes(filters, row.redshift) + 1e-6)
 
-        forward = eqx.filter_jit(lambda pop, draw, f=log_flux: jax.vmap(lambda row: f(pop, row))(draw))
-        gradient = eqx.filter_jit(
-            lambda pop, draw, f=log_flux: jax.vmap(jax.value_and_grad(lambda row: jnp.sum(f(pop, row))))(draw)
-        )
-        costs = {}
-        for label, function in (("forward", forward), ("gradient", gradient)):
-            compilation, run = timed(function, pop, draw)
-            costs |= {f"{label} us": run / batch * 1e6, f"{label} compile s": compilation}
-        found[name] = costs
+    def total(row: Draw, pop: ss.StellarPopulation, filters: ss.Filters) -> jax.Array:
+        return jnp.sum(log_flux(pop, filters, row))
+
+    def calls(engine: Engine) -> dict[str, Callable[[], Any]]:
+        pop, filters = population(family, engine), ss.Filters.load(BANDS)
+        forward = eqx.filter_jit(lambda pop, fs, draw: jax.vmap(lambda row: log_flux(pop, fs, row))(draw))
+        each = jax.value_and_grad(total)
+        gradient = eqx.filter_jit(lambda pop, fs, draw: jax.vmap(lambda row: each(row, pop, fs))(draw))
+        return {"forward": partial(forward, pop, filters, draw), "gradient": partial(gradient, pop, filters, draw)}
+
+    taken = timed({(name, label): call for name, e in engines.items() for label, call in calls(e).items()})
+    found: dict[str, dict[str, float]] = {name: {} for name in engines}
+    for (name, label), (compilation, run) in taken.items():
+        found[name] |= {f"{label} us": run / batch * 1e6, f"{label} compile s": compilation}
     return found
 
 
