@@ -62,6 +62,10 @@ from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 
 if TYPE_CHECKING:
     from scarlet_sed import plot
+    from scarlet_sed.infer.sampling.draws import Posterior
+    from scarlet_sed.infer.sampling.model import numpyro_model
+    from scarlet_sed.infer.sampling.sample import sample
+    from scarlet_sed.infer.sampling.status import SampleStatus
     from scarlet_sed.start.auto import choose_models
     from scarlet_sed.start.detect import detect, measure
     from scarlet_sed.start.detections import Detections
@@ -71,9 +75,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# imported when first used: matplotlib and scipy.signal, which fits do without, take a second and 50 MB
+# imported when first used: matplotlib, scipy.signal and arviz, which fits do without, take a second or more and 50 MB
 _LATER = {
     "plot": "scarlet_sed.plot",
+    "Posterior": "scarlet_sed.infer.sampling.draws",
+    "SampleStatus": "scarlet_sed.infer.sampling.status",
+    "numpyro_model": "scarlet_sed.infer.sampling.model",
+    "sample": "scarlet_sed.infer.sampling.sample",
     "choose_models": "scarlet_sed.start.auto",
     "detect": "scarlet_sed.start.detect",
     "measure": "scarlet_sed.start.detect",
@@ -133,8 +141,10 @@ __all__ = [
     "PixelGrid",
     "Pixels",
     "Point",
+    "Posterior",
     "PowerLaw",
     "Salim",
+    "SampleStatus",
     "ScarletSEDError",
     "Scene",
     "Sersic",
@@ -162,6 +172,7 @@ __all__ = [
     "laplace",
     "load_scene",
     "measure",
+    "numpyro_model",
     "observations_from_fits",
     "oversampled",
     "parameter",
@@ -169,6 +180,7 @@ __all__ = [
     "position_angle",
     "render",
     "render_sources",
+    "sample",
     "save_scene",
     "truncated",
     "with_populations",

@@ -61,14 +61,20 @@ class Curvature(NamedTuple):
         return tuple(jnp.asarray(r.reshape(u.shape)) for r, u in zip(rows, unconstrained, strict=True))
 
 
-def curvature_at(posterior: LogPosterior, unconstrained: FamilyValues) -> Curvature:
-    """The curvature at these unconstrained numbers."""
+def curvature_at(posterior: LogPosterior, unconstrained: FamilyValues, *, jacobian: bool = False) -> Curvature:
+    """The curvature at these unconstrained numbers.
+
+    Args:
+        posterior: the model.
+        unconstrained: where.
+        jacobian: of the density in the unconstrained numbers, which samplers need, instead of that in the parameters.
+    """
     directions = _directions(posterior, unconstrained)
     if not directions:
         return Curvature(directions, np.zeros((0, 0)))
     dense = unit_vectors([[direction] for direction in directions], unconstrained)
     matrix = gauss_newton(posterior, unconstrained, directions)
-    prior = np.asarray(prior_hessian(posterior.program, unconstrained, dense), np.float64)
+    prior = np.asarray(prior_hessian(posterior.program, unconstrained, dense, jacobian=jacobian), np.float64)
     return Curvature(directions, matrix + _positive_part(prior))
 
 
@@ -126,11 +132,17 @@ def _positive_part(matrix: HostArray) -> HostArray:
 
 def _invert(matrix: HostArray) -> HostArray:
     """Inverse of a positive semi-definite matrix; directions without information get infinite-like variance."""
+    root = inverse_root(matrix)
+    return root @ root.T
+
+
+def inverse_root(matrix: HostArray) -> HostArray:
+    """(p, p) L with L L^T the inverse of a positive semi-definite matrix (see `_invert`)."""
+    if not len(matrix):
+        return matrix
     scale = np.sqrt(np.maximum(np.diag(matrix), np.finfo(np.float32).tiny))
     eigenvalues, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
-    eigenvalues = np.maximum(eigenvalues, _UNCONSTRAINED)
-    inverse = (vectors / eigenvalues) @ vectors.T
-    return inverse / np.outer(scale, scale)
+    return (vectors / np.sqrt(np.maximum(eigenvalues, _UNCONSTRAINED))) / scale[:, None]
 
 
 def _root(covariance: HostArray) -> HostArray:

@@ -58,12 +58,22 @@ def prior_curvature_diagonal(families: Sequence[Family], unconstrained: Sequence
 prior_curvature = Compiled(prior_curvature_diagonal, level=0)
 
 
-@jax.jit
-def prior_hessian(program: Program, unconstrained: FamilyValues, basis: FamilyValues) -> Array:
-    """(p, p) minus the Hessian of the log-prior along p directions (no Jacobian: the density in the parameters)."""
+@partial(jax.jit, static_argnames="jacobian")
+def prior_hessian(
+    program: Program, unconstrained: FamilyValues, basis: FamilyValues, *, jacobian: bool = False
+) -> Array:
+    """(p, p) minus the Hessian of the log-prior along p directions.
+
+    Args:
+        program: the model.
+        unconstrained: where.
+        basis: directions, each family with a leading axis p.
+        jacobian: of the density in the unconstrained numbers instead of that in the parameters.
+    """
 
     def log_prior(u: FamilyValues) -> Array:
-        return program.log_prior(tuple(f.constrain(x) for f, x in zip(program.families, u, strict=True)))
+        found = program.log_prior(tuple(f.constrain(x) for f, x in zip(program.families, u, strict=True)))
+        return found + program.log_jacobian(u) if jacobian else found
 
     def column(direction: FamilyValues) -> FamilyValues:
         return jax.jvp(jax.grad(log_prior), (unconstrained,), (direction,))[1]

@@ -13,7 +13,7 @@ import numpy as np
 from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.covariance import Curvature, curvature_at
 from scarlet_sed.infer.families import FamilyValues
-from scarlet_sed.infer.posterior import LogPosterior, constrain, evaluate, log_prob
+from scarlet_sed.infer.posterior import LogPosterior, constrain, evaluate, log_density, log_jacobian, log_prob
 from scarlet_sed.infer.program import Program
 from scarlet_sed.typing import Array, HostArray
 
@@ -46,7 +46,7 @@ class Polished(NamedTuple):
     settled: bool
 
 
-def polish(posterior: LogPosterior, unconstrained: FamilyValues, rounds: int) -> Polished:
+def polish(posterior: LogPosterior, unconstrained: FamilyValues, rounds: int, *, jacobian: bool = False) -> Polished:
     """Gauss-Newton steps (Marquardt 1963), free images held as they are.
 
     A matrix costs as much as many steps of Adam, a step with a matrix that is there as much as one: each matrix serves
@@ -56,19 +56,22 @@ def polish(posterior: LogPosterior, unconstrained: FamilyValues, rounds: int) ->
         posterior: to climb.
         unconstrained: where from.
         rounds: matrices made for steps; one more is made where the last step ends.
+        jacobian: climb the density in the unconstrained numbers instead of that in the parameters.
     """
     program, damping = posterior.program, _DAMPING
     losses: list[float] = []
-    curvature = curvature_at(posterior, unconstrained)
+    curvature = curvature_at(posterior, unconstrained, jacobian=jacobian)
     for _ in range(rounds):
         before = len(losses)
         for _ in range(_STEPS):
-            value, slope = _slope(program, unconstrained)
+            value, slope = _slope(program, unconstrained, jacobian)
             gradient = curvature.along(slope)
             gain = 0.5 * float(gradient @ _solved(curvature.matrix, gradient, 1e-6))
             if not (gain > _NEGLIGIBLE and np.isfinite(float(value))):
                 break
-            trial, found, damping = _stepped(program, curvature, unconstrained, gradient, float(value), damping)
+            trial, found, damping = _stepped(
+                program, curvature, unconstrained, gradient, float(value), damping, jacobian
+            )
             if found >= float(value):
                 break
             unconstrained = trial
@@ -77,7 +80,7 @@ def polish(posterior: LogPosterior, unconstrained: FamilyValues, rounds: int) ->
                 break
         if len(losses) == before:
             return Polished(unconstrained, curvature, losses, not gain > _NEGLIGIBLE)
-        curvature = curvature_at(posterior, unconstrained)
+        curvature = curvature_at(posterior, unconstrained, jacobian=jacobian)
     return Polished(unconstrained, curvature, losses, settled=False)
 
 
@@ -88,12 +91,14 @@ def _stepped(
     gradient: HostArray,
     value: float,
     damping: float,
+    jacobian: bool,
 ) -> tuple[FamilyValues, float, float]:
     """Where a step leads, the value there, and the damping for the next one; the last try where none gains."""
     for _ in range(_TRIES):
         step = -_solved(curvature.matrix, gradient, damping)
         trial: FamilyValues = _inside(program, curvature.moved(unconstrained, step, _LONGEST))
         found = -float(evaluate(program, constrain(program, trial)).log_prob)
+        found -= float(log_jacobian(program, trial)) if jacobian else 0.0
         if found < value:
             return trial, found, damping / 10
         damping *= 10
@@ -108,11 +113,14 @@ def _solved(matrix: HostArray, gradient: HostArray, damping: float) -> HostArray
     return solved
 
 
-def _value_and_slope(program: Program, unconstrained: FamilyValues) -> tuple[Array, FamilyValues]:
-    return jax.value_and_grad(lambda u: -log_prob(program, constrain(program, u)))(unconstrained)
+def _value_and_slope(program: Program, unconstrained: FamilyValues, jacobian: bool) -> tuple[Array, FamilyValues]:
+    def negative(u: FamilyValues) -> Array:
+        return -log_density(program, u) if jacobian else -log_prob(program, constrain(program, u))
+
+    return jax.value_and_grad(negative)(unconstrained)
 
 
-_slope = Compiled(_value_and_slope, level=1)
+_slope = Compiled(_value_and_slope, level=1, static=("jacobian",))
 
 
 @jax.jit

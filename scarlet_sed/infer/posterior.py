@@ -153,10 +153,13 @@ _unconstrain = Compiled(_all_unconstrained, level=0)
 @jax.jit
 def log_density(program: Program, unconstrained: FamilyValues) -> Array:
     """Scalar log-posterior density of a program in its unconstrained numbers, Jacobian included."""
-    jacobian = sum(
-        (f.log_jacobian(u) for f, u in zip(program.families, unconstrained, strict=True)), start=jnp.zeros(())
-    )
-    return log_prob(program, constrain(program, unconstrained)) + jacobian
+    return log_prob(program, constrain(program, unconstrained)) + program.log_jacobian(unconstrained)
+
+
+@jax.jit
+def log_jacobian(program: Program, unconstrained: FamilyValues) -> Array:
+    """Scalar log-determinant of the transform from unconstrained numbers to the parameters of a program."""
+    return program.log_jacobian(unconstrained)
 
 
 @jax.jit

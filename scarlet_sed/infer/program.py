@@ -113,6 +113,11 @@ class Program(eqx.Module):
         """Scalar log-prior density in the parameters themselves."""
         return sum((f.log_prior(v) for f, v in zip(self.families, values, strict=True)), start=jnp.zeros(()))
 
+    def log_jacobian(self, unconstrained: FamilyValues) -> Array:
+        """Scalar log-determinant of the transform from unconstrained numbers to parameters."""
+        pairs = zip(self.families, unconstrained, strict=True)
+        return sum((f.log_jacobian(u) for f, u in pairs), start=jnp.zeros(()))
+
     def log_likelihood(self, values: FamilyValues) -> Array:
         """Scalar log-likelihood of all observations."""
         total = jnp.zeros(())

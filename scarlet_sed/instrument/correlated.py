@@ -114,15 +114,18 @@ class CorrelatedNoise(Noise):
         field = jnp.pad(residual * jnp.sqrt(weights), pads)
         return self._filter(self._filled(field, known), -0.5)
 
-    def log_likelihood(self, residual: Array, weights: Array) -> Array:
+    def terms(self, residual: Array, weights: Array) -> Array:
+        """(band, H', W') on the padded canvas."""
+        return -0.5 * jnp.square(self.whiten(residual, weights))
+
+    def normalization(self, weights: Array) -> Array:
         log_power = jnp.log(self.power)
         # the real transform stores every column but the first (and, for even widths, the last) once for two
         doubled = jnp.full(log_power.shape[-1], 2.0).at[0].set(1.0)
         doubled = doubled.at[-1].set(1.0 if self.canvas[1] % 2 == 0 else 2.0)
         mean_log = band_sum(log_power * doubled) / (self.canvas[0] * self.canvas[1])
         count = band_sum((weights > 0).astype(log_power.dtype))
-        chi2 = jnp.sum(self.chi2(residual, weights))
-        return -0.5 * chi2 - 0.5 * jnp.sum(count * mean_log) + gaussian_normalization(weights)
+        return -0.5 * jnp.sum(count * mean_log) + gaussian_normalization(weights)
 
     def _filter(self, field: Array, exponent: float) -> Array:
         """The field with its Fourier modes multiplied by power ** exponent."""

@@ -17,8 +17,8 @@ from scarlet_sed.typing import Array
 class Noise(eqx.Module):
     """The distribution of a residual (data minus model) of shape (band, height, width) in nJy.
 
-    To add a noise model, write a final class with `whiten` and `log_likelihood`. Slots made by `parameter(...)` are
-    fitted like any other once they are free; call `resolve(self)` before using them.
+    To add a noise model, write a final class with `whiten`, `terms` and `normalization`. Slots made by
+    `parameter(...)` are fitted like any other once they are free; call `resolve(self)` before using them.
     """
 
     @abstractmethod
@@ -30,8 +30,20 @@ class Noise(eqx.Module):
         """
 
     @abstractmethod
+    def terms(self, residual: Array, weights: Array) -> Array:
+        """(band, H', W') what each pixel adds to the log-density, zero where it is masked.
+
+        Samplers sum differences of terms, which float32 knows far better than differences of sums.
+        """
+
+    @abstractmethod
+    def normalization(self, weights: Array) -> Array:
+        """Scalar: the rest of the log-density, which depends neither on the residual nor on free parameters."""
+
+    @final
     def log_likelihood(self, residual: Array, weights: Array) -> Array:
         """Scalar log-density of the unmasked residual, all constants included."""
+        return jnp.sum(band_sum(self.terms(residual, weights))) + self.normalization(weights)
 
     def chi2(self, residual: Array, weights: Array) -> Array:
         """(band,) square sum of the residual over its standard deviation."""
@@ -49,8 +61,11 @@ class GaussianNoise(Noise):
     def whiten(self, residual: Array, weights: Array) -> Array:
         return residual * jnp.sqrt(weights)
 
-    def log_likelihood(self, residual: Array, weights: Array) -> Array:
-        return -0.5 * jnp.sum(band_sum(weights * jnp.square(residual))) + gaussian_normalization(weights)
+    def terms(self, residual: Array, weights: Array) -> Array:
+        return -0.5 * weights * jnp.square(residual)
+
+    def normalization(self, weights: Array) -> Array:
+        return gaussian_normalization(weights)
 
 
 @final
@@ -72,12 +87,14 @@ class StudentT(Noise):
         dof = resolve(self).dof
         return residual * jnp.sqrt(weights * (dof + 1) / (dof + 3))
 
-    def log_likelihood(self, residual: Array, weights: Array) -> Array:
+    def terms(self, residual: Array, weights: Array) -> Array:
         dof = resolve(self).dof
-        used = weights > 0
         constant = gammaln((dof + 1) / 2) - gammaln(dof / 2) - 0.5 * jnp.log(dof / 2)
         tails = -0.5 * (dof + 1) * jnp.log1p(weights * jnp.square(residual) / dof)
-        return jnp.sum(band_sum(jnp.where(used, tails + constant, 0.0))) + gaussian_normalization(weights)
+        return jnp.where(weights > 0, tails + constant, 0.0)
+
+    def normalization(self, weights: Array) -> Array:
+        return gaussian_normalization(weights)
 
     def chi2(self, residual: Array, weights: Array) -> Array:
         return band_sum(weights * jnp.square(residual))

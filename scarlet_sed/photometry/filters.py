@@ -191,7 +191,7 @@ class Filters(eqx.Module):
         fine_weight: (band, fine) sum one, zero beyond the band: the same average on that grid, for structured spectra.
         line_start: integer: node j of `line_response` lies at ln(wavelength) = (line_start + j) * LINE_STEP.
         line_response: (node, band) what a line of unit flux over frequency adds to each band.
-        fine_powers: (power, band, fine + 3) `fine_weight` that has met the spline by which spectra are shifted (made here).
+        fine_powers: (power, band, fine + 3) made here: `fine_weight` that has met the spline that shifts spectra.
     """
 
     names: tuple[str, ...] = eqx.field(static=True)

@@ -1,0 +1,1 @@
+"""Draws from the posterior: NUTS in whitened numbers, with checkpoints and diagnostics."""

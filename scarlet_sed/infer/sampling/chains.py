@@ -1,0 +1,99 @@
+"""Several chains, piece by piece: where they run, how they stop, and how they go on."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from scarlet_sed.infer.sampling.nuts import Draws, Settings, advance, advance_together, begin, begin_together
+from scarlet_sed.infer.sampling.target import Target
+
+PIECE = 25
+"""Iterations between two looks at the clock, the keyboard and the disk."""
+
+Method = Literal["auto", "threads", "together"]
+
+
+class Piece(NamedTuple):
+    """Some iterations of all chains.
+
+    Args:
+        draws: (chain, n, ...).
+        state: (chain, ...) after them, from which the next ones follow.
+    """
+
+    draws: Draws
+    state: Any
+
+
+def pieces(target: Target, settings: Settings, keys: jax.Array, last: Any, method: Method = "auto") -> Iterator[Piece]:
+    """Iterations of all chains, piece by piece, for ever.
+
+    Chains do not know of each other, so that a chain's draws depend neither on the others nor on where they run.
+
+    Args:
+        target: the density.
+        settings: of the chains.
+        keys: (chain, 2) raw random keys.
+        last: the state after the last piece; None to begin.
+        method: "threads" runs one chain a thread, which a CPU does best; "together" runs all as one program, spread
+            over the devices, which a GPU does best; "auto" is the one or the other.
+    """
+    several = _together(len(keys)) if _chosen(method) == "together" else _threads
+    yield from several(target, settings, keys, last)
+
+
+def _chosen(method: Method) -> str:
+    if method != "auto":
+        return method
+    return "threads" if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else "together"
+
+
+def _threads(target: Target, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
+    precise = jnp.result_type(float) == np.float64
+
+    def run(function: Callable[..., Any], *arguments: Any) -> Any:
+        with jax.enable_x64(precise):  # which every thread decides for itself
+            return jax.block_until_ready(function(*arguments))
+
+    # the program is compiled before threads ask for it all at once
+    first = begin(target, settings, keys[0])
+    advance(target, settings, first, PIECE)[1].potential.block_until_ready()
+    with ThreadPoolExecutor(max(1, min(len(keys), os.cpu_count() or 1))) as pool:
+        if last is None:
+            states = list(pool.map(lambda key: run(begin, target, settings, key), keys))
+        else:
+            states = [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), last) for i in range(len(keys))]
+        while True:
+            found = list(pool.map(lambda state: run(advance, target, settings, state, PIECE), states))
+            states = [state for state, _ in found]
+            yield Piece(_stacked([draws for _, draws in found]), _stacked(states))
+
+
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
+
+
+def _together(chains: int) -> Callable[..., Iterator[Piece]]:
+    every = jax.local_devices()
+    devices = tuple(every) if len(every) > 1 and chains % len(every) == 0 else ()
+
+    def run(target: Target, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
+        state = begin_together(target, settings, keys) if last is None else jax.tree.map(jnp.asarray, last)
+        while True:
+            state, draws = advance_together(target, settings, state, PIECE, devices)
+            yield Piece(*jax.tree.map(np.asarray, (draws, state)))
+
+    return run
+
+
+def bar(chains: int, iterations: int, done: int, *, show: bool) -> tqdm:
+    """A progress bar over the iterations of all chains."""
+    return tqdm(
+        total=chains * iterations, initial=chains * done, desc="sample", unit="draw", disable=None if show else True
+    )

@@ -1,0 +1,147 @@
+"""Chains on disk: one file a piece, each with the state that the next piece follows from.
+
+A file appears under its name when it is whole, so that a run may be killed at any moment: what comes back is a number
+of whole pieces, and the draws that follow are the ones that would have followed.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.errors import FileFormatError
+from scarlet_sed.files import atomic
+from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.chains import Piece
+from scarlet_sed.infer.sampling.nuts import Draws
+from scarlet_sed.infer.sampling.target import Coordinates
+from scarlet_sed.parameters import to_device
+from scarlet_sed.typing import HostArray
+
+_START = "start.npz"
+_VERSION = 1
+
+
+def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
+    """A digest of the data, the model and everything else that draws depend on, the starting point excepted."""
+    # NumPyro's distributions give their leaves in an order that may differ from process to process
+    leaves = sorted(_digest(leaf) for leaf in jax.tree.leaves(program))
+    named = [(type(f.prior).__name__, sorted(f.prior.get_args().items())) for f in program.families]
+    priors = [(kind, [(name, _digest(value)) for name, value in arguments]) for kind, arguments in named]
+    return hashlib.sha256(repr((_VERSION, tuple(paths), settings, leaves, priors)).encode()).hexdigest()
+
+
+def _digest(leaf: Any) -> str:
+    array = np.ascontiguousarray(leaf)
+    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
+
+
+class Checkpoint:
+    """A folder that keeps chains.
+
+    Args:
+        folder: is made when something is written.
+        fingerprint: of what is sampled, which what lies in the folder must have.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str) -> None:
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
+
+    def begin(self, coordinates: Coordinates) -> None:
+        """Write where the chains begin; pieces that were there are of other chains, and go.
+
+        Raises:
+            FileFormatError: if the disk does not take it.
+        """
+        leaves = jax.tree.leaves(coordinates)
+        stored = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        header = {"fingerprint": self.fingerprint, "families": len(coordinates.origin)}
+        self._write(_START, stored | {"header": np.array(json.dumps(header))})
+
+    def coordinates(self) -> Coordinates | None:
+        """Where the chains in the folder began; None if there are none.
+
+        Raises:
+            FileFormatError: if they sample something else, or the file is damaged.
+        """
+        path = self.folder / _START
+        if not path.exists():
+            if any(self.folder.glob("piece-*.npz")):
+                raise FileFormatError(f"{path} is missing beside pieces of chains", fix="give another folder")
+            return None
+        stored = self._read(path)
+        header = json.loads(str(stored["header"]))
+        if header["fingerprint"] != self.fingerprint:
+            raise FileFormatError(
+                f"the chains in {self.folder} belong to other data, another model or other settings",
+                fix="give another folder, or sample with what they were begun with (draws may be more)",
+            )
+        count = header["families"]
+        leaves = [stored[f"leaf{i}"] for i in range(2 * count + 2)]
+        arrays = [to_device(leaf, leaf.dtype) for leaf in leaves]
+        return Coordinates(tuple(arrays[:count]), tuple(arrays[count : 2 * count]), *arrays[2 * count :])
+
+    def append(self, number: int, piece: Piece) -> None:
+        """Write a piece.
+
+        Raises:
+            FileFormatError: if the disk does not take it.
+        """
+        stored = dict(piece.draws._asdict())
+        stored |= {f"state{i}": leaf for i, leaf in enumerate(jax.tree.leaves(piece.state))}
+        self._write(f"piece-{number:06d}.npz", {name: np.asarray(value) for name, value in stored.items()})
+
+    def pieces(self) -> list[tuple[Draws, list[HostArray]]]:
+        """The draws of all pieces in their order, each with the leaves of the state after it.
+
+        Raises:
+            FileFormatError: if a piece is missing or damaged.
+        """
+        found = []
+        for number, path in enumerate(sorted(self.folder.glob("piece-*.npz"))):
+            if path.name != f"piece-{number:06d}.npz":
+                raise FileFormatError(
+                    f"{self.folder} lacks piece {number} of its chains",
+                    fix=f"bring it back, or delete {path.name} and later ones to go on from the one before",
+                )
+            stored = self._read(path)
+            try:
+                draws = Draws(**{name: jnp.asarray(stored[name]) for name in Draws._fields})
+                leaves = [stored[f"state{i}"] for i in range(len(stored) - len(Draws._fields))]
+            except KeyError as error:
+                raise self._damaged(path, str(error)) from error
+            found.append((draws, leaves))
+        return found
+
+    def _write(self, name: str, stored: dict[str, HostArray]) -> None:
+        try:
+            with atomic(self.folder / name) as temporary, temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, **stored)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FileFormatError(
+                f"{self.folder / name} could not be written ({error}); everything before it is kept",
+                fix="make room on the disk (or the folder writable), and sample again with the same checkpoint",
+            ) from error
+
+    def _read(self, path: Path) -> dict[str, HostArray]:
+        try:
+            # an open file of our own: np.load leaves its own open when the content is no archive
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except Exception as error:  # zipfile, zlib, struct, json and numpy all have errors of their own
+            raise self._damaged(path, str(error)) from error
+
+    def _damaged(self, path: Path, why: str) -> FileFormatError:
+        return FileFormatError(
+            f"{path} is damaged ({why})",
+            fix="delete it and the pieces after it: sampling goes on from the one before",
+        )

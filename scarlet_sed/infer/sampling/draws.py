@@ -1,0 +1,129 @@
+"""What sampling returns: draws of parameters by path, and how much they can be trusted."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.sampling.nuts import Draws
+from scarlet_sed.infer.sampling.status import Diagnosis, SampleStatus, diagnose
+from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.typing import HostArray
+
+
+class SampleTiming(NamedTuple):
+    """Seconds for the way to the maximum with the curvature there, and for the chains, compilation included."""
+
+    start: float
+    run: float
+
+
+class Posterior(NamedTuple):
+    """Draws from a posterior.
+
+    Args:
+        draws: (chain, draw, ...) by path, in each parameter's unit; warm-up left out.
+        log_density: (chain, draw) log-density in the unconstrained numbers, against that at the maximum.
+        statistics: (chain, draw) of the trajectories: "accept", "leapfrogs", "diverging", "energy", "step_size".
+        warmup_leapfrogs: steps that warming up took.
+        status: whether the draws can stand for the posterior, with advice.
+        diagnosis: the numbers behind it; None without draws.
+        timing: seconds.
+        posterior: the log-posterior that was sampled.
+        target: the density as the sampler saw it.
+        whitened: (chain, draw, number) draws as the sampler saw them.
+    """
+
+    draws: dict[str, HostArray]
+    log_density: HostArray
+    statistics: dict[str, HostArray]
+    warmup_leapfrogs: int
+    status: SampleStatus
+    diagnosis: Diagnosis | None
+    timing: SampleTiming
+    posterior: LogPosterior
+    target: Target
+    whitened: HostArray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of chains, and of draws of each."""
+        chains, count = self.log_density.shape
+        return chains, count
+
+    def values(self, chain: int, draw: int) -> FamilyValues:
+        """The parameters of one draw, as the log-posterior packs them."""
+        return _values(self.target, jnp.asarray(self.whitened[chain, draw]))
+
+    def at(self, chain: int, draw: int) -> tuple[Scene, tuple[Observation, ...]]:
+        """Scene and observations at one draw."""
+        return self.posterior.at(self.values(chain, draw))
+
+
+@jax.jit
+def _values(target: Target, whitened: jax.Array) -> FamilyValues:
+    return target.values(whitened)
+
+
+@jax.jit
+def _many(target: Target, whitened: jax.Array) -> FamilyValues:
+    return jax.vmap(target.values)(whitened)
+
+
+def posterior_of(
+    posterior: LogPosterior,
+    target: Target,
+    found: Draws,
+    warmup: int,
+    *,
+    interrupted: bool,
+    start: float,
+    run: float,
+) -> Posterior:
+    """The result of chains.
+
+    Args:
+        posterior: what was sampled.
+        target: as the sampler saw it.
+        found: (chain, iteration, ...), warm-up included.
+        warmup: how many iterations that is.
+        interrupted: whether there would have been more.
+        start, run: seconds.
+    """
+    kept = jax.tree.map(lambda x: np.asarray(x)[:, warmup:], found)
+    chains, count, size = kept.whitened.shape
+    draws: dict[str, HostArray] = {}
+    if count:
+        values = by_chunks(lambda w: _many(target, w), kept.whitened.reshape(-1, size))
+        for path, place in posterior.places.items():
+            own = np.asarray(values[place.family][:, place.row])
+            draws[path] = own.reshape(chains, count, *own.shape[1:])
+    names = ("accept", "leapfrogs", "diverging", "energy", "step_size")
+    statistics = {name: np.asarray(getattr(kept, name)) for name in names}
+    diagnosis = None
+    status = SampleStatus.WARMING_UP
+    if count >= _FEWEST:
+        diagnosis = diagnose(draws, kept.energy, kept.diverging, kept.leapfrogs)
+        status = SampleStatus.INTERRUPTED if interrupted else diagnosis.status(chains * count)
+    return Posterior(
+        draws,
+        -np.asarray(kept.potential),
+        statistics,
+        int(np.sum(np.asarray(found.leapfrogs)[:, :warmup])),
+        status,
+        diagnosis,
+        SampleTiming(start, run),
+        posterior,
+        target,
+        kept.whitened,
+    )
+
+
+_FEWEST = 4
+"""Draws a chain that diagnostics need."""

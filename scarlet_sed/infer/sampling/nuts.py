@@ -1,0 +1,145 @@
+"""NumPyro's NUTS as functions of a target and a state, so that equal shapes are compiled once and chains can be cut.
+
+Hoffman & Gelman 2014, JMLR 15, 1593, with the multinomial trajectories of Betancourt 2017, arXiv:1701.02434.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as Spec
+from numpyro.infer import NUTS
+
+from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.typing import Array
+
+
+class Settings(NamedTuple):
+    """What shapes a chain, beside target, seed and length.
+
+    Args:
+        warmup: iterations that adapt the step size and are thrown away.
+        target_accept: mean acceptance probability that the step size is adapted to.
+        max_tree_depth: a trajectory has at most 2^depth - 1 steps.
+        mass: "fixed" trusts the whitening, "diagonal" and "dense" go on adapting it while warming up.
+    """
+
+    warmup: int = 300
+    target_accept: float = 0.8
+    max_tree_depth: int = 10
+    mass: str = "fixed"
+
+
+class Draws(NamedTuple):
+    """Iterations of one chain, each with a leading axis.
+
+    Args:
+        whitened: (n, size) positions.
+        potential: (n,) minus log-density against that at zero.
+        energy: (n,) Hamiltonian of the trajectory's start.
+        accept: (n,) mean acceptance probability of the trajectory.
+        leapfrogs: (n,) steps of the trajectory.
+        diverging: (n,) whether it was cut because energy was not conserved.
+        step_size: (n,).
+    """
+
+    whitened: Array
+    potential: Array
+    energy: Array
+    accept: Array
+    leapfrogs: Array
+    diverging: Array
+    step_size: Array
+
+
+def _kernel(target: Target, settings: Settings, key: Array, whitened: Array) -> tuple[NUTS, Any]:
+    """A kernel ready to sample, and its first state. Inside of compiled code, what is not used of it costs nothing."""
+    kernel = NUTS(
+        potential_fn=target.potential,
+        step_size=whitened.shape[0] ** -0.25,
+        adapt_mass_matrix=settings.mass != "fixed",
+        dense_mass=settings.mass == "dense",
+        target_accept_prob=settings.target_accept,
+        max_tree_depth=settings.max_tree_depth,
+    )
+    state = kernel.init(key, settings.warmup, init_params=whitened, model_args=(), model_kwargs={})
+    return kernel, state
+
+
+def _begin(target: Target, settings: Settings, key: Array) -> Any:
+    """The state of a chain at a draw from the Gaussian that the whitening stands for, where the density is finite."""
+    size = target.coordinates.size
+    place_key, chain_key = jax.random.split(key)
+    normal = jax.random.normal(place_key, (size,), target.coordinates.root.dtype)
+
+    def nearer(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        return carry[0] / 2, target.potential(carry[0] / 2)
+
+    def undefined(carry: tuple[Array, Array]) -> Array:
+        return ~(carry[1] < _FAR * size)
+
+    place, _ = jax.lax.while_loop(undefined, nearer, (normal, target.potential(normal)))
+    return _kernel(target, settings, chain_key, place)[1]
+
+
+_FAR = 20.0
+"""Potential a dimension, beyond which a chain begins nearer to the maximum; a Gaussian's draws have 0.5."""
+
+
+def _advance(target: Target, settings: Settings, state: Any, count: int) -> tuple[Any, Draws]:
+    kernel, _ = _kernel(target, settings, jax.random.PRNGKey(0), state.z)
+
+    def step(state: Any, _: None) -> tuple[Any, Draws]:
+        state = kernel.sample(state, (), {})
+        draw = Draws(
+            state.z,
+            state.potential_energy,
+            state.energy,
+            state.accept_prob,
+            state.num_steps,
+            state.diverging,
+            state.adapt_state.step_size,
+        )
+        return state, draw
+
+    return jax.lax.scan(step, state, None, length=count)
+
+
+begin = jax.jit(_begin, static_argnames="settings")
+"""The first state of one chain."""
+advance = jax.jit(_advance, static_argnames=("settings", "count"))
+"""The state of one chain `count` iterations later, and those iterations."""
+
+
+@partial(jax.jit, static_argnames="settings")
+def begin_together(target: Target, settings: Settings, keys: Array) -> Any:
+    """The first states of several chains, stacked."""
+    return jax.vmap(lambda key: _begin(target, settings, key))(keys)
+
+
+@partial(jax.jit, static_argnames=("settings", "count", "devices"))
+def advance_together(
+    target: Target, settings: Settings, state: Any, count: int, devices: tuple[Any, ...] = ()
+) -> tuple[Any, Draws]:
+    """Stacked chains, all at once; those of one device walk in step, those of several devices do not wait.
+
+    Args:
+        target: the density.
+        settings: of the chains.
+        state: (chain, ...).
+        count: iterations.
+        devices: over which to spread the chains, whose number they must divide; none for the default one.
+    """
+
+    def together(target: Target, state: Any) -> tuple[Any, Draws]:
+        return jax.vmap(lambda s: _advance(target, settings, s, count))(state)
+
+    if not devices:
+        return together(target, state)
+    mesh = Mesh(np.array(devices), ("chain",))
+    spread = jax.shard_map(
+        together, mesh=mesh, in_specs=(Spec(), Spec("chain")), out_specs=Spec("chain"), check_vma=False
+    )
+    return spread(target, state)

@@ -1,0 +1,153 @@
+"""Sample a posterior: NUTS from the fit, whitened by its curvature, in pieces that can be kept and gone on from."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.result import FitResult
+from scarlet_sed.infer.sampling.chains import PIECE, Method, Piece, bar, pieces
+from scarlet_sed.infer.sampling.checkpoint import Checkpoint, fingerprint
+from scarlet_sed.infer.sampling.draws import Posterior, posterior_of
+from scarlet_sed.infer.sampling.nuts import Draws, Settings, begin
+from scarlet_sed.infer.sampling.target import Coordinates, Target, coordinates_at, target_at
+from scarlet_sed.scene.scene import Scene
+
+_POLISH = 8
+_MASSES = ("fixed", "diagonal", "dense")
+_METHODS = ("auto", "threads", "together")
+
+
+def sample(
+    fitted: FitResult | Scene,
+    observations: Any = None,
+    *,
+    chains: int = 4,
+    warmup: int = 300,
+    draws: int = 500,
+    seed: int = 0,
+    target_accept: float = 0.8,
+    max_tree_depth: int = 10,
+    mass: str = "fixed",
+    method: Method = "auto",
+    checkpoint: str | Path | None = None,
+    progress: bool = True,
+) -> Posterior:
+    """Draw from the posterior of all free parameters with NUTS (Hoffman & Gelman 2014).
+
+    A few Gauss-Newton steps lead from the fit to the maximum of the density that is sampled; the curvature there makes
+    all parameters round, so that trajectories are short. The result says whether the draws can be trusted.
+
+    Args:
+        fitted: what `fit` returned; or a scene close to its maximum, with `observations`.
+        observations: one or several, with a scene.
+        chains: how many, at least two; four or more make R-hat mean something.
+        warmup: iterations a chain that adapt the step size and are not kept.
+        draws: iterations a chain that are kept, rounded up to pieces of 25.
+        seed: of everything random.
+        target_accept: mean acceptance probability; raise it to 0.95 against divergences.
+        max_tree_depth: a trajectory has at most 2^depth - 1 steps.
+        mass: "fixed" trusts the curvature at the maximum; "diagonal" or "dense" also learn from the warm-up, where the
+            posterior is far from Gaussian.
+        method: where chains run, see `chains.pieces`; draws of "threads" and "together" agree to rounding only.
+        checkpoint: a folder. What is there already is gone on from, bit by bit as if nothing had happened.
+        progress: whether to show a progress bar (only on a terminal).
+
+    Returns:
+        Draws with a status. Ctrl-C ends sampling early, and keeps what is there.
+
+    Raises:
+        ParameterError: for arguments that make no sense.
+        ImproperPriorError: if a prior is not a density.
+        FileFormatError: if the checkpoint cannot be read or written, or belongs to something else.
+    """
+    settings = _checked(chains, warmup, draws, target_accept, max_tree_depth, mass, method)
+    posterior = fitted.posterior if isinstance(fitted, FitResult) else LogPosterior(fitted, observations)
+    values = fitted.values if isinstance(fitted, FitResult) else posterior.start
+    posterior.require_proper_priors()
+    started = time.perf_counter()
+    store = None
+    coordinates: Coordinates | None = None
+    if checkpoint is not None:
+        store = Checkpoint(checkpoint, fingerprint(posterior.program, posterior.paths, settings, chains, seed, method))
+        coordinates = store.coordinates()
+    if coordinates is None:
+        coordinates = coordinates_at(posterior, values, _POLISH)
+        if store is not None:
+            store.begin(coordinates)
+    target = target_at(posterior.program, coordinates)
+    keys = jax.random.split(jax.random.PRNGKey(seed), chains)
+    wanted = -(-(warmup + draws) // PIECE)
+    ready = time.perf_counter()
+    found, interrupted = _run(target, settings, keys, wanted, method, store, progress=progress)
+    return posterior_of(
+        posterior,
+        target,
+        found,
+        warmup,
+        interrupted=interrupted,
+        start=ready - started,
+        run=time.perf_counter() - ready,
+    )
+
+
+def _run(
+    target: Target,
+    settings: Settings,
+    keys: jax.Array,
+    wanted: int,
+    method: Method,
+    store: Checkpoint | None,
+    *,
+    progress: bool,
+) -> tuple[Draws, bool]:
+    """(chain, iteration) draws, warm-up included, and whether they were interrupted."""
+    kept = [] if store is None else store.pieces()[:wanted]
+    found, last = [draws for draws, _ in kept], None
+    if kept:
+        shape = jax.eval_shape(begin, target, settings, keys[0])
+        last = jax.tree.unflatten(jax.tree.structure(shape), kept[-1][1])
+    interrupted = False
+    with bar(len(keys), wanted * PIECE, len(kept) * PIECE, show=progress) as shown:
+        try:
+            if len(found) < wanted:
+                for number, piece in enumerate(pieces(target, settings, keys, last, method), start=len(kept)):
+                    if store is not None:
+                        store.append(number, piece)
+                    found.append(piece.draws)
+                    _show(shown, piece)
+                    if len(found) >= wanted:
+                        break
+        except KeyboardInterrupt:
+            interrupted = True
+    none = jnp.zeros((len(keys), 0))
+    empty = Draws(jnp.zeros((len(keys), 0, target.coordinates.size)), *[none] * (len(Draws._fields) - 1))
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *found) if found else empty
+    return whole, interrupted
+
+
+def _show(shown: Any, piece: Piece) -> None:
+    draws = piece.draws
+    shown.update(int(np.size(draws.leapfrogs)))
+    shown.set_postfix(leapfrogs=f"{np.mean(draws.leapfrogs):.0f}", divergent=int(np.sum(draws.diverging)))
+
+
+def _checked(
+    chains: int, warmup: int, draws: int, target_accept: float, max_tree_depth: int, mass: str, method: str
+) -> Settings:
+    for name, value, least in (("chains", chains, 2), ("warmup", warmup, 0), ("draws", draws, 1)):
+        if value != int(value) or value < least:
+            raise ParameterError(f"{name} is {value!r}", fix=f"give a whole number of at least {least}")
+    if not 0.5 <= target_accept < 1:
+        raise ParameterError(f"target_accept is {target_accept!r}", fix="give a number from 0.5 to below 1")
+    if not 1 <= max_tree_depth <= 15:
+        raise ParameterError(f"max_tree_depth is {max_tree_depth!r}", fix="give a number from 1 to 15")
+    for name, word, known in (("mass", mass, _MASSES), ("method", method, _METHODS)):
+        if word not in known:
+            raise ParameterError(f"{name} is {word!r}", fix=f"choose among {', '.join(known)}")
+    return Settings(int(warmup), float(target_accept), int(max_tree_depth), mass)

@@ -1,0 +1,121 @@
+"""How sampling ended, as values whose text is advice, and the numbers that say so."""
+
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+from arviz_stats.base import array_stats
+
+from scarlet_sed.typing import HostArray
+
+MIXED = 1.01
+"""Largest split R-hat of ranks (Vehtari et al. 2021, Bayesian Analysis 16, 667)."""
+APART = 1.05
+"""R-hat that a few hundred draws do not reach by chance."""
+ENOUGH = 400
+"""Fewest effective draws, of the bulk and of the tails."""
+RARE = 1e-3
+"""Largest share of divergent trajectories."""
+ENERGETIC = 0.3
+"""Least fraction of missing information about the energy (Betancourt 2016, arXiv:1604.00695)."""
+
+
+class SampleStatus(Enum):
+    """Whether the draws can stand for the posterior."""
+
+    CONVERGED = "all chains agree, no trajectory was cut, and every parameter has enough effective draws"
+    NOT_MIXED = (
+        "chains disagree (R-hat above 1.01): sample longer with more warm-up; if that does not help the posterior has "
+        "several modes or a narrow bend, look at the parameters that are named, tie or fix what the data cannot tell"
+    )
+    DIVERGENT = (
+        "more than 0.1 % of the trajectories diverged, so a corner of the posterior may be missing: raise "
+        "`target_accept` to 0.95; if that does not help, give the parameters that are named tighter priors"
+    )
+    LOW_ENERGY = (
+        "chains hardly change their energy (E-BFMI below 0.3): tails are heavy, give tighter priors or sample longer"
+    )
+    FEW_DRAWS = "chains agree, but a parameter has fewer than 400 effective draws: sample longer (more `draws`)"
+    INTERRUPTED = "interrupted by the user: draws so far are kept; sample again with the same checkpoint to go on"
+    WARMING_UP = "interrupted before warm-up ended: there are no draws yet; sample again with the same checkpoint"
+
+    @property
+    def advice(self) -> str:
+        """What it means and what to do."""
+        return self.value
+
+    @property
+    def success(self) -> bool:
+        """Whether the draws can be used as they are."""
+        return self is SampleStatus.CONVERGED
+
+
+class Diagnosis(NamedTuple):
+    """What the chains say of themselves.
+
+    Args:
+        rhat, bulk, tail: per number of each parameter, by path: R-hat of ranks, effective draws of bulk and tails.
+        divergences: how many trajectories were cut.
+        energy: (chain,) fraction of missing information.
+        leapfrogs: of all trajectories.
+    """
+
+    rhat: dict[str, HostArray]
+    bulk: dict[str, HostArray]
+    tail: dict[str, HostArray]
+    divergences: int
+    energy: HostArray
+    leapfrogs: int
+
+    @property
+    def worst_rhat(self) -> float:
+        """The largest of all R-hats."""
+        return max(float(np.max(v)) for v in self.rhat.values())
+
+    @property
+    def least_bulk(self) -> float:
+        """The fewest effective draws of any parameter's bulk."""
+        return min(float(np.min(v)) for v in self.bulk.values())
+
+    @property
+    def least_tail(self) -> float:
+        """The fewest effective draws of any parameter's tails."""
+        return min(float(np.min(v)) for v in self.tail.values())
+
+    @property
+    def hardest(self) -> list[str]:
+        """Up to five parameters with the fewest effective draws."""
+        return sorted(self.bulk, key=lambda path: float(np.min(self.bulk[path])))[:5]
+
+    def status(self, count: int) -> SampleStatus:
+        """What `count` trajectories with these numbers are worth."""
+        enough = min(self.least_bulk, self.least_tail) >= ENOUGH
+        if not self.worst_rhat <= (MIXED if enough else APART):  # NaN: a chain that never moved
+            return SampleStatus.NOT_MIXED
+        if self.divergences > RARE * count:
+            return SampleStatus.DIVERGENT
+        if not float(np.min(self.energy)) >= ENERGETIC:
+            return SampleStatus.LOW_ENERGY
+        return SampleStatus.CONVERGED if enough else SampleStatus.FEW_DRAWS
+
+
+def diagnose(draws: dict[str, HostArray], energy: HostArray, diverging: HostArray, leapfrogs: HostArray) -> Diagnosis:
+    """Diagnose chains.
+
+    Args:
+        draws: (chain, draw, ...) by path.
+        energy, diverging, leapfrogs: (chain, draw) of the trajectories.
+    """
+    rhat, bulk, tail = {}, {}, {}
+    for path, values in draws.items():
+        flat = np.asarray(values, np.float64).reshape(*values.shape[:2], -1)
+        rhat[path] = _each(array_stats.rhat(flat, chain_axis=0, draw_axis=1), values)
+        bulk[path] = _each(array_stats.ess(flat, chain_axis=0, draw_axis=1, method="bulk"), values)
+        tail[path] = _each(array_stats.ess(flat, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95)), values)
+    energy = np.asarray(energy, np.float64)
+    missing = np.mean(np.square(np.diff(energy, axis=1)), axis=1) / np.maximum(np.var(energy, axis=1), 1e-30)
+    return Diagnosis(rhat, bulk, tail, int(np.sum(diverging)), missing, int(np.sum(leapfrogs)))
+
+
+def _each(found: HostArray, values: HostArray) -> HostArray:
+    return np.asarray(found, float).reshape(values.shape[2:])

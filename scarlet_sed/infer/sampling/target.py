@@ -1,0 +1,141 @@
+"""The density that a sampler sees: round, centred, and precise in float32.
+
+Numbers q are standard normal if the posterior is a Gaussian with the curvature at its maximum: u = u_max + L q, where
+L L^T is the inverse of the Gauss-Newton matrix of all parameters that are not images, and images scale number by
+number. Differences of log-likelihood against the maximum are summed pixel by pixel, so that float32 does not lose a
+difference of one between two sums of a million.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.infer.covariance import inverse_root, is_image
+from scarlet_sed.infer.curvature import curvature_diagonal
+from scarlet_sed.infer.families import FamilyValues, materialize
+from scarlet_sed.infer.newton import polish
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.program import Program
+from scarlet_sed.instrument.noise import band_sum
+from scarlet_sed.parameters import as_float, to_device
+from scarlet_sed.typing import Array, HostArray
+
+
+class Coordinates(NamedTuple):
+    """How whitened numbers become unconstrained ones.
+
+    Args:
+        origin: unconstrained numbers at zero.
+        number: per family, which step each of its unconstrained numbers takes; the last one is none.
+        root: (p, p) steps of the numbers that are correlated, by whitened number.
+        scale: (m,) steps of the numbers of images.
+    """
+
+    origin: FamilyValues
+    number: FamilyValues
+    root: Array
+    scale: Array
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are."""
+        return int(self.root.shape[0] + self.scale.shape[0])
+
+    def unconstrained(self, whitened: Array) -> FamilyValues:
+        """Unconstrained numbers from (size,) whitened ones."""
+        count = self.root.shape[0]
+        none = jnp.zeros(1, whitened.dtype)
+        steps = jnp.concatenate([self.root @ whitened[:count], self.scale * whitened[count:], none])
+        return tuple(origin + steps[number] for origin, number in zip(self.origin, self.number, strict=True))
+
+
+class Target(eqx.Module):
+    """The posterior density in whitened numbers, against that at zero.
+
+    Args:
+        program: the model.
+        coordinates: how whitened numbers become unconstrained ones.
+        reference: per observation, (band, H', W') terms of the log-likelihood at zero.
+        prior: log-prior and log-Jacobian there.
+    """
+
+    program: Program
+    coordinates: Coordinates
+    reference: tuple[Array, ...]
+    prior: Array
+
+    def potential(self, whitened: Array) -> Array:
+        """Minus the log-density of (size,) whitened numbers, zero at zero."""
+        unconstrained = self.coordinates.unconstrained(whitened)
+        found = _log_prior(self.program, unconstrained) - self.prior
+        terms = _terms(self.program, constrained(self.program, unconstrained))
+        for now, then in zip(terms, self.reference, strict=True):
+            found += jnp.sum(band_sum(now - then))
+        # where the density is not defined there are no draws
+        return jnp.where(jnp.isfinite(found), -found, jnp.inf)
+
+    def values(self, whitened: Array) -> FamilyValues:
+        """Parameters from (size,) whitened numbers."""
+        return constrained(self.program, self.coordinates.unconstrained(whitened))
+
+
+def constrained(program: Program, unconstrained: FamilyValues) -> FamilyValues:
+    """Parameters from unconstrained numbers, to be traced."""
+    return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+
+
+def _log_prior(program: Program, unconstrained: FamilyValues) -> Array:
+    return program.log_prior(constrained(program, unconstrained)) + program.log_jacobian(unconstrained)
+
+
+def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
+    return tuple(
+        materialize(observation.instrument, values).noise.terms(observation.data - image, observation.weights)
+        for observation, image in zip(program.observations, program.images(values), strict=True)
+    )
+
+
+@jax.jit
+def target_at(program: Program, coordinates: Coordinates) -> Target:
+    """The target of a program in given coordinates."""
+    terms = _terms(program, constrained(program, coordinates.origin))
+    return Target(program, coordinates, terms, _log_prior(program, coordinates.origin))
+
+
+def coordinates_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> Coordinates:
+    """Whitening at the maximum of the density in unconstrained numbers.
+
+    Args:
+        posterior: the model.
+        values: parameters to start from, such as those of a fit.
+        rounds: most matrices that Gauss-Newton steps from there may use.
+    """
+    start = posterior.unconstrain(values)
+    origin, (directions, matrix), *_ = polish(posterior, start, rounds, jacobian=True)
+    images = [i for i, family in enumerate(posterior.start) if is_image(family)]
+    scale: list[HostArray] = []
+    shapes = [u.shape for u in origin]
+    numbers = [np.full((s[0], int(np.prod(s[1:]))), -1) for s in shapes]
+    for step, direction in enumerate(directions):
+        numbers[direction.family][direction.row, direction.element] = step
+    if images:
+        diagonal = curvature_diagonal(posterior.program, origin, jax.random.key(0))
+        taken = len(directions)
+        for place in (p for p in posterior.places.values() if p.family in images):
+            own = np.asarray(diagonal[place.family][place.row], float).ravel()
+            numbers[place.family][place.row] = taken + np.arange(own.size)
+            taken += own.size
+            scale.append(1 / np.sqrt(np.maximum(own, _FLATTEST)))
+    size = len(directions) + sum(s.size for s in scale)
+    index = tuple(
+        to_device(np.where(n < 0, size, n).reshape(s), np.int32) for n, s in zip(numbers, shapes, strict=True)
+    )
+    whole = np.concatenate(scale) if scale else np.zeros(0)
+    return Coordinates(tuple(origin), index, as_float(inverse_root(matrix)), as_float(whole))
+
+
+_FLATTEST = 1e-2
+"""Curvature below which an image's number counts as free: a unit step in a logarithm is already ten times its size."""
