@@ -42,6 +42,7 @@ from scarlet_sed.parameters import Parameter, Tied, parameter
 from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.photometry.filters import Filter, Filters
 from scarlet_sed.scene import Scene, Source
+from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.spectrum.base import BandLight, Spectrum
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
@@ -115,6 +116,7 @@ __all__ = [
     "Detections",
     "Dirichlet",
     "DustEmission",
+    "DustScreen",
     "EllipticityPrior",
     "Engine",
     "ExactSynthesis",

@@ -3,7 +3,7 @@
 This file knows neither spectra nor morphologies; it only pairs them, so that both can offer `*` and `+`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -13,6 +13,7 @@ from scarlet_sed.parameters import transparent
 
 if TYPE_CHECKING:
     from scarlet_sed.morphology.base import Morphology
+    from scarlet_sed.scene.screen import DustScreen
     from scarlet_sed.spectrum.base import Spectrum
 
 
@@ -24,8 +25,29 @@ class Light(eqx.Module):
             return NotImplemented
         return Blend([*_terms(self), *_terms(other)])
 
+    def behind(self, screen: "DustScreen", name: str = "screen") -> "Screened":
+        """This light behind a screen of dust; what is behind several passes them in the order in which they are put.
+
+        Args:
+            screen: a `DustScreen`.
+            name: what paths call it.
+        """
+        return Screened(self, {name: screen})
+
     def components(self) -> Iterator[tuple[str, "Component"]]:
         """The components with their names; the only component of a light has the name ''."""
+        raise NotImplementedError
+
+    def mapped(self, function: "Callable[[str, Component], Light]") -> "Light":
+        """The same light with every component replaced, blends and screens as they are.
+
+        Args:
+            function: of the name and the component.
+        """
+        raise NotImplementedError
+
+    def screens(self) -> Iterator[tuple[tuple[str, "DustScreen"], ...]]:
+        """For each component, in the same order, the screens in front of it with their paths, from the inside out."""
         raise NotImplementedError
 
 
@@ -37,6 +59,44 @@ class Component(Light):
 
     def components(self) -> Iterator[tuple[str, "Component"]]:
         yield "", self
+
+    def mapped(self, function: "Callable[[str, Component], Light]") -> Light:
+        return function("", self)
+
+    def screens(self) -> Iterator[tuple[tuple[str, "DustScreen"], ...]]:
+        yield ()
+
+
+class Screened(Light):
+    """Light behind screens of dust.
+
+    Args:
+        light: whatever shines.
+        front: screens by name, from the inside out.
+    """
+
+    light: Light = transparent()
+    front: dict[str, "DustScreen"] = transparent()
+
+    def __init__(self, light: Light, front: Mapping[str, "DustScreen"]) -> None:
+        for name, screen in front.items():
+            if not hasattr(screen, "depth"):
+                raise ParameterError(
+                    f"light cannot be behind a {type(screen).__name__}", fix="give ss.DustScreen(curve, morphology, av)"
+                )
+            if not name or "." in name:
+                raise ParameterError(f"{name!r} cannot name a screen", fix="use a name without dots")
+        self.light, self.front = light, dict(front)
+
+    def components(self) -> Iterator[tuple[str, Component]]:
+        yield from self.light.components()
+
+    def mapped(self, function: Callable[[str, Component], Light]) -> Light:
+        return Screened(self.light.mapped(function), self.front)
+
+    def screens(self) -> Iterator[tuple[tuple[str, "DustScreen"], ...]]:
+        for inner in self.light.screens():
+            yield (*inner, *self.front.items())
 
 
 class Blend(Light):
@@ -67,6 +127,17 @@ class Blend(Light):
         for name, part in self.parts.items():
             for below, component in part.components():
                 yield (f"{name}.{below}" if below else name), component
+
+    def mapped(self, function: Callable[[str, Component], Light]) -> Light:
+        def within(name: str) -> Callable[[str, Component], Light]:
+            return lambda below, component: function(f"{name}.{below}" if below else name, component)
+
+        return Blend({name: part.mapped(within(name)) for name, part in self.parts.items()})
+
+    def screens(self) -> Iterator[tuple[tuple[str, "DustScreen"], ...]]:
+        for name, part in self.parts.items():
+            for inner in part.screens():
+                yield tuple((f"{name}.{path}", screen) for path, screen in inner)
 
 
 def _terms(light: Light) -> list[Light]:

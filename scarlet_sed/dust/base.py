@@ -15,7 +15,7 @@ from scarlet_sed.typing import Array
 V_BAND = 5500.0
 """Wavelength in Angstrom at which curves are one."""
 
-_NATURAL_PER_MAGNITUDE = 0.4 * math.log(10.0)
+NATURAL_PER_MAGNITUDE = 0.4 * math.log(10.0)
 
 
 class Curve(eqx.Module):
@@ -71,7 +71,7 @@ class Attenuation(eqx.Module):
         Returns:
             two arrays of that shape, zero or negative: old, young.
         """
-        old = -_NATURAL_PER_MAGNITUDE * self.av * self.curve(wavelength)
+        old = -NATURAL_PER_MAGNITUDE * self.av * self.curve(wavelength)
         return old, self.birth_cloud * old
 
 

@@ -72,7 +72,9 @@ def build(scene: Scene, observations: Sequence[Observation]) -> Built:
 
 def _check_spectra(scene: Scene, observations: Sequence[Observation]) -> None:
     """Let every spectrum refuse filters or redshifts that it cannot serve, before they are traced."""
-    for name, part, component in scene.components():
+    for (name, part, component), screens in zip(scene.components(), scene.screens(), strict=True):
+        for observation in observations if screens else ():
+            observation.filters.require_curves(f"the DustScreen {name}.{screens[0][0]}")
         leaf = scene.sources[name].redshift
         least = lowest(leaf.prior) if isinstance(leaf, Parameter) else leaf
         if isinstance(least, Tied) or not np.all(np.isfinite(least)):
@@ -95,10 +97,11 @@ def _groups(
 ) -> tuple[ComponentGroup, ...]:
     index = {name: i for i, name in enumerate(scene.sources)}
     members: dict[tuple, list[tuple]] = {}
-    for (name, part, component), box in zip(scene.components(), scene.boxes(), strict=True):
+    for (name, part, component), screens, box in zip(scene.components(), scene.screens(), scene.boxes(), strict=True):
         prefix = f"{name}.{part}." if part else f"{name}."
         stacked = (
             _template(component, prefix, leaves, places),
+            tuple(_template(screen, f"{name}.{path}.", leaves, places) for path, screen in screens),
             template_leaf(leaves, places, f"{name}.position"),
             template_leaf(leaves, places, f"{name}.redshift"),
             np.asarray(box.offset, np.int32),
@@ -113,10 +116,13 @@ def _groups(
     held: dict[tuple[int, ...], int] = {}
     for (_, _, box_shape), alike in members.items():
         count = padded_count(len(alike))
-        component, position, redshift, offsets, _, source = mark_whole(stack(alike, count), families, len(alike))
+        marked: Any = mark_whole(stack(alike, count), families, len(alike))
+        component, front, position, redshift, offsets, _, source = marked
         valid = as_float(np.arange(count) < len(alike))
         constants = held.setdefault(shared_ids(alike[0][0].spectrum), len(held))
-        groups.append(ComponentGroup(component, position, redshift, offsets, valid, source, box_shape, constants))
+        groups.append(
+            ComponentGroup(component, front, position, redshift, offsets, valid, source, box_shape, constants)
+        )
     return tuple(groups)
 
 

@@ -151,7 +151,13 @@ def _spared(
     posterior: LogPosterior, unconstrained: FamilyValues, directions: Sequence[Direction], blocks: Sequence[_Block]
 ) -> dict[int, Multiple]:
     """Directions whose images are sums of others' of the same source, which need not be drawn."""
-    candidates = [index for index, direction in enumerate(directions) if only_fluxes(direction.path)]
+    # behind a screen, a band's light changes its shape with its colour
+    behind = {name for name, source in posterior.scene.sources.items() if any(source.screens())}
+    candidates = [
+        index
+        for index, direction in enumerate(directions)
+        if only_fluxes(direction.path) and direction.path.split(".")[0] not in behind
+    ]
     if not candidates:
         return {}
     slopes: list[list[HostArray]] = [[] for _ in posterior.observations]

@@ -198,4 +198,4 @@ def evaluate(program: Program, values: FamilyValues) -> Evaluation:
 @jax.jit
 def stamp_fluxes(program: Program, values: FamilyValues) -> tuple[Array, ...]:
     """Per group, the (n,) flux inside each component's box for a total flux of one."""
-    return tuple(jnp.sum(jnp.sum(stamps, axis=-1), axis=-1) for stamps, _, _ in program.stamps(values))
+    return tuple(jnp.sum(jnp.sum(stamps, axis=-1), axis=-1) for stamps, *_ in program.stamps(values))

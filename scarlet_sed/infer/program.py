@@ -4,15 +4,16 @@ A `Program` holds no names, no WCS and no host objects. Two scenes with equal sh
 so the second one runs without compiling.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scarlet_sed.dust.base import NATURAL_PER_MAGNITUDE
 from scarlet_sed.infer.families import Family, FamilyValues, Gather, materialize
 from scarlet_sed.infer.paste import paste
 from scarlet_sed.infer.signs import random_signs
@@ -21,6 +22,7 @@ from scarlet_sed.instrument.operator import Operator
 from scarlet_sed.light import Component
 from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.shared import batch_axes, is_shared
 from scarlet_sed.typing import Array
 
@@ -32,6 +34,7 @@ class ComponentGroup(eqx.Module):
 
     Args:
         component: the component with (n, ...) constants and gathers in its slots.
+        screens: what is in front of it, from the inside out, likewise.
         position: (n, 2) arcsec offsets, or a gather.
         redshift: (n,) or a gather.
         offsets: (n, 2) integer (row, column) of each box on the canvas.
@@ -42,6 +45,7 @@ class ComponentGroup(eqx.Module):
     """
 
     component: Component
+    screens: tuple[DustScreen, ...]
     position: Array | Gather
     redshift: Array | Gather
     offsets: Array
@@ -54,6 +58,24 @@ class ComponentGroup(eqx.Module):
     def light(self) -> tuple[Component, Array | Gather]:
         """What the fluxes depend on: the components, and their redshifts."""
         return self.component, self.redshift
+
+
+class Drawn(NamedTuple):
+    """The components of a group as they are in the sky.
+
+    Args:
+        stamps: (n, h, w) light for a total flux of one.
+        component: with plain values.
+        redshift: (n,).
+        screens: with plain values, from the inside out.
+        depths: (n, h, w) A_V of each screen in mag.
+    """
+
+    stamps: Array
+    component: Component
+    redshift: Array
+    screens: tuple[DustScreen, ...]
+    depths: tuple[Array, ...]
 
 
 class InstrumentParameters(eqx.Module):
@@ -177,21 +199,25 @@ class Program(eqx.Module):
         drawn = only.stamps(values)
         return tuple(only._observe(observation, drawn, values, with_sky=False) for observation in only.observations)
 
-    def stamps(self, values: FamilyValues) -> tuple[tuple[Array, Component, Array], ...]:
-        """Per group: (n, h, w) stamps, the components with plain values, and (n,) redshifts."""
+    def stamps(self, values: FamilyValues) -> tuple[Drawn, ...]:
+        """What each group looks like."""
         return tuple(self._draw(group, values) for group in self.groups)
 
-    def _draw(self, group: ComponentGroup, values: FamilyValues) -> tuple[Array, Component, Array]:
-        component, position, redshift = materialize((group.component, group.position, group.redshift), values)
+    def _draw(self, group: ComponentGroup, values: FamilyValues) -> Drawn:
+        plain = materialize((group.component, group.screens, group.position, group.redshift), values)
+        component, screens, position, redshift = plain
         rows, columns = jnp.arange(group.box[0]), jnp.arange(group.box[1])
 
-        def one(component: Component, position: Array, offset: Array) -> Array:
+        def one(
+            component: Component, screens: tuple[DustScreen, ...], position: Array, offset: Array
+        ) -> tuple[Array, tuple[Array, ...]]:
             x, y = self.origin + self.matrix @ position
             grid = PixelGrid(columns + (offset[1] - x), rows + (offset[0] - y), self.matrix, self.psf_sigma)
-            return component.morphology.evaluate(grid)
+            return component.morphology.evaluate(grid), tuple(screen.depth(grid) for screen in screens)
 
-        axes = (batch_axes(component), 0, 0)
-        return jax.vmap(one, axes)(component, position, group.offsets), component, redshift
+        axes = (batch_axes(component), batch_axes(screens), 0, 0)
+        stamps, depths = jax.vmap(one, axes)(component, screens, position, group.offsets)
+        return Drawn(stamps, component, redshift, screens, depths)
 
     def fluxes(self, light: Sequence[tuple[Component, Array]], filters: Filters) -> tuple[Array, ...]:
         """Per group, the (n, band) nJy of its components; padding has none.
@@ -202,9 +228,17 @@ class Program(eqx.Module):
             light: per group, its components with plain values and their (n,) redshifts.
             filters: the bands.
         """
+        found = self._fluxes(range(len(self.groups)), light, filters)
+        return tuple(found[i] for i in range(len(self.groups)))
+
+    def _fluxes(
+        self, which: Iterable[int], light: Sequence[tuple[Component, Array]], filters: Filters
+    ) -> dict[int, Array]:
+        """The same for some of the groups, by index."""
         alike: dict[Hashable, list[int]] = {}
-        for index, (group, (component, _)) in enumerate(zip(self.groups, light, strict=True)):
-            alike.setdefault((group.constants, *_kind(component.spectrum)), []).append(index)
+        for index in which:
+            kind = (self.groups[index].constants, *_kind(light[index][0].spectrum))
+            alike.setdefault(kind, []).append(index)
         found: dict[int, Array] = {}
         for members in alike.values():
             spectrum = _joined([light[i][0].spectrum for i in members])
@@ -212,24 +246,56 @@ class Program(eqx.Module):
             fluxes = jax.vmap(lambda s, z: s.fluxes(filters, z), (batch_axes(spectrum), 0))(spectrum, redshift)
             ends = np.cumsum([light[i][1].shape[0] for i in members])[:-1].tolist()
             found |= zip(members, jnp.split(fluxes, ends), strict=True)
-        return tuple(found[i] * group.valid[:, None] for i, group in enumerate(self.groups))
+        return {i: fluxes * self.groups[i].valid[:, None] for i, fluxes in found.items()}
 
     def _observe(
         self,
         observation: ObservationProgram,
-        drawn: tuple[tuple[Array, Component, Array], ...],
+        drawn: tuple[Drawn, ...],
         values: FamilyValues,
         with_sky: bool = True,
     ) -> Array:
         instrument = materialize(observation.instrument, values)
         canvas = jnp.zeros(())
-        fluxes = self.fluxes([light for _, *light in drawn], observation.filters)
-        for group, (stamps, *_), own in zip(self.groups, drawn, fluxes, strict=True):
-            seen = own * instrument.calibration
-            canvas = canvas + paste(seen, stamps, group.offsets, observation.operator.canvas_shape)
+        clear = [i for i, group in enumerate(self.groups) if not group.screens]
+        fluxes = self._fluxes(clear, [(d.component, d.redshift) for d in drawn], observation.filters)
+        for index, (group, found) in enumerate(zip(self.groups, drawn, strict=True)):
+            shape = observation.operator.canvas_shape
+            if group.screens:
+                behind = dimmed(found, observation.filters) * group.valid[:, None, None, None]
+                ones = group.valid[:, None]
+                pasted = jax.vmap(lambda s, g=group, o=ones, hw=shape: paste(o, s, g.offsets, hw)[0], 1)(behind)
+                canvas = canvas + instrument.calibration[:, None, None] * pasted
+            else:
+                canvas = canvas + paste(fluxes[index] * instrument.calibration, found.stamps, group.offsets, shape)
         shift = None if instrument.shift is None else instrument.shift @ self.matrix.T
         image = observation.operator(canvas, shift)
         return image + instrument.sky[:, None, None] if with_sky else image
+
+
+def dimmed(drawn: Drawn, filters: Filters) -> Array:
+    """(n, band, h, w) nJy of components behind their screens.
+
+    Args:
+        drawn: a group.
+        filters: the bands.
+    """
+    nodes = max(screen.nodes for screen in drawn.screens)
+
+    def one(drawn: Drawn) -> Array:
+        light = drawn.component.spectrum.light(filters, drawn.redshift, nodes)
+        flux, wavelength = (x.transpose(1, 0, 2).reshape(x.shape[1], -1) for x in (light.flux, light.wavelength))
+        curves = [screen.curve(wavelength / (1 + drawn.redshift)) for screen in drawn.screens]
+
+        def band(flux: Array, *curves: Array) -> Array:
+            depth = sum(k[:, None, None] * d for k, d in zip(curves, drawn.depths, strict=True))
+            return jnp.tensordot(flux, jnp.exp(-NATURAL_PER_MAGNITUDE * depth), 1) * drawn.stamps
+
+        return jax.vmap(band)(flux, *curves)
+
+    stamps, component, redshift, screens, depths = drawn
+    axes = (0, batch_axes(component), 0, batch_axes(screens), 0)
+    return jax.vmap(lambda *each: one(Drawn(*each)), axes)(stamps, component, redshift, screens, depths)
 
 
 def _whitened(noise: Noise, observation: ObservationProgram, image: Array) -> Array:

@@ -1,6 +1,7 @@
 """What a morphology is, and the pixels it is evaluated on."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -29,6 +30,11 @@ class PixelGrid(eqx.Module):
         """(height, width) in model pixels."""
         return self.y.shape[0], self.x.shape[0]
 
+    def moved(self, offset: Array) -> "PixelGrid":
+        """The same pixels, seen from a point (2,) arcsec (east, north) off the centre."""
+        x, y = self.matrix @ offset
+        return PixelGrid(self.x - x, self.y - y, self.matrix, self.psf_sigma)
+
     @property
     def pixel_scale(self) -> Array:
         """Arcsec per model pixel (the root of the pixel's area)."""
@@ -50,7 +56,11 @@ class Morphology(eqx.Module):
 
     Then `spectrum * MyMorphology(...)` works everywhere, free or fixed, and one line in `tests/registry.py` runs
     every law of the interface over it.
+
+    Shapes whose brightest point may lie elsewhere than at their centre set `peaks_at_centre = False`.
     """
+
+    peaks_at_centre: ClassVar[bool] = True
 
     @abstractmethod
     def evaluate(self, grid: PixelGrid) -> Array:

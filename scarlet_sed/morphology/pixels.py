@@ -1,6 +1,6 @@
 """Free images."""
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import numpyro.distributions as dist
@@ -34,6 +34,7 @@ class Pixels(Morphology):
         DomainError: if the pixel scale is not positive.
     """
 
+    peaks_at_centre: ClassVar[bool] = False
     image: Array = parameter(doc="flux fraction per pixel")
     pixel_scale: Array = parameter(unit="arcsec", doc="spacing of the image's pixels")
 

@@ -14,6 +14,7 @@ from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.light import Component
 from scarlet_sed.parameters import Parameter, Parameterized, Tied, current_values, resolve, transparent
 from scarlet_sed.scene.boxes import Box, merge, place, requested_width
+from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.scene.source import Source
 
 
@@ -57,12 +58,17 @@ class Scene(Parameterized):
         """(source name, component name, component), in order; the only component of a source is named ''."""
         return [(name, part, comp) for name, source in self.sources.items() for part, comp in source.components()]
 
+    def screens(self) -> list[tuple[tuple[str, DustScreen], ...]]:
+        """For each of `components`, the screens in front of it with their paths in the source, from the inside out."""
+        return [screens for source in self.sources.values() for screens in source.screens()]
+
     def boxes(self) -> list[Box]:
         """The box of each component, in the order of `components`, from the present values."""
         resolved = resolve(self)
         drawn = [(name, component) for name, _, component in resolved.components()]
         widths = [requested_width(c, self.sources[n].box, self.frame, self.error_budget) for n, c in drawn]
-        merged = merge(widths, [jax.tree.structure(component) for _, component in drawn])
+        kinds = zip((component for _, component in drawn), resolved.screens(), strict=True)
+        merged = merge(widths, [jax.tree.structure((c, [screen for _, screen in s])) for c, s in kinds])
         positions = [self.frame.pixel(np.asarray(resolved[name].position, float)) for name, _ in drawn]
         return [
             place(width, (float(x), float(y)), self.frame.shape)

@@ -11,6 +11,7 @@ from astropy.coordinates import SkyCoord
 from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.light import Blend, Component, Light
 from scarlet_sed.parameters import Parameter, Parameterized, parameter, transparent
+from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.typing import Array
 
 
@@ -20,7 +21,8 @@ class Source(Parameterized):
     Args:
         position: (east, north) offset in arcsec from the frame's reference point, or a SkyCoord; a number pair fixes
             it, a prior or `Parameter` frees it.
-        light: `spectrum * morphology`, a sum of those, or a dict that names them.
+        light: `spectrum * morphology`, a sum of those, or a dict that names them; any of it may be behind
+            a `DustScreen` (`light.behind(screen)`).
         redshift: shared by all components.
         box: full width in arcsec of the square in which the source is drawn; None takes it from the scene's error
             budget.
@@ -58,6 +60,10 @@ class Source(Parameterized):
     def components(self) -> list[tuple[str, Component]]:
         """The components with their names ('' for the only one)."""
         return list(self.light.components())
+
+    def screens(self) -> list[tuple[tuple[str, DustScreen], ...]]:
+        """For each component the screens in front of it with their paths, from the inside out."""
+        return list(self.light.screens())
 
     def placed(self, position: Any) -> "Source":
         """The same source at another position, which may be free."""

@@ -16,7 +16,7 @@ from scarlet_sed.constraints import lowest
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.windows import Window, colours, common, overlap, window, wings, within
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.light import Component
+from scarlet_sed.light import Component, Light
 from scarlet_sed.parameters import Parameter, current_values, freeze, resolve
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.scene.source import Source
@@ -83,12 +83,16 @@ def _unit_images(scene: Scene, several: list[Observation], bands: tuple[str, ...
     values = current_values(scene)
     plain = {(name, part): component for name, part, component in resolve(scene).components()}
     keys = [(name, part) for name, part, _ in scene.components()]
+    front = dict(zip(keys, resolve(scene).screens(), strict=True))
     alone: dict[str, Source] = {}
     # sorted, as jax sorts the keys of every dict that it rebuilds
     for name, part in sorted(keys, key="/".join):
         spectrum = FreeSpectrum(Parameter(np.ones(len(bands)), constraints.real), bands)
-        light = Component(spectrum, plain[name, part].morphology)
-        alone[f"{name}/{part}"] = Source(values[f"{name}.position"], light, 0.0, scene.sources[name].box)
+        light: Light = Component(spectrum, plain[name, part].morphology)
+        for number, (_, screen) in enumerate(front[name, part]):
+            light = light.behind(screen, f"screen{number}")
+        redshift = values[f"{name}.redshift"]
+        alone[f"{name}/{part}"] = Source(values[f"{name}.position"], light, redshift, scene.sources[name].box)
     exploded = Scene(alone, scene.frame, scene.error_budget)
     frozen = [freeze(o.set({"sky": np.zeros(len(o.bands))}), "*") for o in several]
     posterior = LogPosterior(exploded, frozen)

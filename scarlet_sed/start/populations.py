@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.errors import FilterError
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
-from scarlet_sed.light import Blend, Component, Light
+from scarlet_sed.light import Component
 from scarlet_sed.morphology.point import Point
 from scarlet_sed.parameters import Parameter
 from scarlet_sed.photometry.filters import Filters
@@ -183,10 +183,12 @@ def _populated(
     components = source.components()
     light = [np.nansum(np.maximum(linear.flux[f"{name}.{part}" if part else name], 0.0)) for part, _ in components]
     shares = np.maximum(np.array(light) / max(np.sum(light), 1e-30), 0.01)
-    parts: dict[str, Light] = {}
-    for (part, component), share in zip(components, shares / shares.sum(), strict=True):
-        own = begun
+    share_of = dict(zip((part for part, _ in components), shares / shares.sum(), strict=True))
+
+    def populated(part: str, component: Component) -> Component:
+        own, share = begun, share_of[part]
         if "log_mass" in best:
             own = begun.set({"log_mass": np.clip(best["log_mass"] + np.log10(share), 5.05, 12.45)})
-        parts[part] = Component(own, component.morphology)
-    return Source(source.position, parts[""] if "" in parts else Blend(parts), redshift, source.box)
+        return Component(own, component.morphology)
+
+    return Source(source.position, source.light.mapped(populated), redshift, source.box)
