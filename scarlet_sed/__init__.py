@@ -64,7 +64,9 @@ from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 if TYPE_CHECKING:
     from scarlet_sed import plot
     from scarlet_sed.infer.sampling.draws import Posterior
+    from scarlet_sed.infer.sampling.export import save_posterior
     from scarlet_sed.infer.sampling.model import numpyro_model
+    from scarlet_sed.infer.sampling.predictive import Predictive, posterior_predictive, prior_predictive
     from scarlet_sed.infer.sampling.sample import sample
     from scarlet_sed.infer.sampling.status import SampleStatus
     from scarlet_sed.start.auto import choose_models
@@ -81,7 +83,11 @@ _LATER = {
     "plot": "scarlet_sed.plot",
     "Posterior": "scarlet_sed.infer.sampling.draws",
     "SampleStatus": "scarlet_sed.infer.sampling.status",
+    "Predictive": "scarlet_sed.infer.sampling.predictive",
     "numpyro_model": "scarlet_sed.infer.sampling.model",
+    "posterior_predictive": "scarlet_sed.infer.sampling.predictive",
+    "prior_predictive": "scarlet_sed.infer.sampling.predictive",
+    "save_posterior": "scarlet_sed.infer.sampling.export",
     "sample": "scarlet_sed.infer.sampling.sample",
     "choose_models": "scarlet_sed.start.auto",
     "detect": "scarlet_sed.start.detect",
@@ -145,6 +151,7 @@ __all__ = [
     "Point",
     "Posterior",
     "PowerLaw",
+    "Predictive",
     "Salim",
     "SampleStatus",
     "ScarletSEDError",
@@ -180,9 +187,12 @@ __all__ = [
     "parameter",
     "plot",
     "position_angle",
+    "posterior_predictive",
+    "prior_predictive",
     "render",
     "render_sources",
     "sample",
+    "save_posterior",
     "save_scene",
     "truncated",
     "with_populations",

@@ -1,6 +1,6 @@
 """How well random blends of Sersic galaxies are sampled: convergence, and leapfrog steps per effective draw.
 
-usage: python benchmarks/sampling/sersic.py [--sources 2 5 10] [--scenes 10] [--draws 400] [--keep FOLDER]
+usage: python benchmarks/sampling/sersic.py [--sources 2 5 10] [--scenes 10] [--draws 600] [--keep FOLDER]
 
 Each scene's numbers are kept in FOLDER as it is done; run again to go on. Prints a table and writes
 benchmarks/results/sampling_sersic.json.
@@ -69,8 +69,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sources", type=int, nargs="+", default=[2, 5, 10])
     parser.add_argument("--scenes", type=int, default=10)
-    parser.add_argument("--warmup", type=int, default=200)
-    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--warmup", type=int, default=300)
+    parser.add_argument("--draws", type=int, default=600)
     parser.add_argument("--keep", type=Path, default=RESULTS / "sampling_sersic")
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.fft import next_fast_len
 
 from scarlet_sed.errors import DataError, ShapeError
-from scarlet_sed.instrument.noise import Noise, band_sum, gaussian_normalization
+from scarlet_sed.instrument.noise import Noise, band_sum, deviation, gaussian_normalization
 from scarlet_sed.parameters import as_float
 from scarlet_sed.typing import Array, HostArray
 
@@ -126,6 +126,10 @@ class CorrelatedNoise(Noise):
         mean_log = band_sum(log_power * doubled) / (self.canvas[0] * self.canvas[1])
         count = band_sum((weights > 0).astype(log_power.dtype))
         return -0.5 * jnp.sum(count * mean_log) + gaussian_normalization(weights)
+
+    def sample(self, key: Array, weights: Array) -> Array:
+        white = jax.random.normal(key, (weights.shape[0], *self.canvas), weights.dtype)
+        return self._filter(white, 0.5)[:, : self.shape[0], : self.shape[1]] * deviation(weights)
 
     def _filter(self, field: Array, exponent: float) -> Array:
         """The field with its Fourier modes multiplied by power ** exponent."""

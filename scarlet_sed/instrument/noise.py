@@ -7,6 +7,7 @@ from abc import abstractmethod
 from typing import final
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
@@ -17,7 +18,7 @@ from scarlet_sed.typing import Array
 class Noise(eqx.Module):
     """The distribution of a residual (data minus model) of shape (band, height, width) in nJy.
 
-    To add a noise model, write a final class with `whiten`, `terms` and `normalization`. Slots made by
+    To add a noise model, write a final class with `whiten`, `terms`, `normalization` and `sample`. Slots made by
     `parameter(...)` are fitted like any other once they are free; call `resolve(self)` before using them.
     """
 
@@ -39,6 +40,10 @@ class Noise(eqx.Module):
     @abstractmethod
     def normalization(self, weights: Array) -> Array:
         """Scalar: the rest of the log-density, which depends neither on the residual nor on free parameters."""
+
+    @abstractmethod
+    def sample(self, key: Array, weights: Array) -> Array:
+        """(band, height, width) noise in nJy drawn from the model, zero where it is masked."""
 
     @final
     def log_likelihood(self, residual: Array, weights: Array) -> Array:
@@ -66,6 +71,9 @@ class GaussianNoise(Noise):
 
     def normalization(self, weights: Array) -> Array:
         return gaussian_normalization(weights)
+
+    def sample(self, key: Array, weights: Array) -> Array:
+        return jax.random.normal(key, weights.shape, weights.dtype) * deviation(weights)
 
 
 @final
@@ -96,8 +104,16 @@ class StudentT(Noise):
     def normalization(self, weights: Array) -> Array:
         return gaussian_normalization(weights)
 
+    def sample(self, key: Array, weights: Array) -> Array:
+        return jax.random.t(key, resolve(self).dof, weights.shape, weights.dtype) * deviation(weights)
+
     def chi2(self, residual: Array, weights: Array) -> Array:
         return band_sum(weights * jnp.square(residual))
+
+
+def deviation(weights: Array) -> Array:
+    """Standard deviations of inverse variances, zero where they are."""
+    return jnp.where(weights > 0, 1 / jnp.sqrt(jnp.where(weights > 0, weights, 1.0)), 0.0)
 
 
 def band_sum(values: Array) -> Array:

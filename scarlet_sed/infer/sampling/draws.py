@@ -1,6 +1,6 @@
 """What sampling returns: draws of parameters by path, and how much they can be trusted."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +60,23 @@ class Posterior(NamedTuple):
     def values(self, chain: int, draw: int) -> FamilyValues:
         """The parameters of one draw, as the log-posterior packs them."""
         return _values(self.target, jnp.asarray(self.whitened[chain, draw]))
+
+    def sample_of(self, count: int, seed: int = 0) -> HostArray:
+        """(count, number) draws picked at random from all chains, without repeats as far as there are enough.
+
+        Args:
+            count: how many.
+            seed: of the choice.
+        """
+        flat = self.whitened.reshape(-1, self.whitened.shape[-1])
+        order = np.random.default_rng(seed).permutation(len(flat))
+        return flat[np.resize(order, count)]
+
+    def to_arviz(self) -> Any:
+        """An xarray DataTree as ArviZ has them, with coordinates and units (see `export.to_datatree`)."""
+        from scarlet_sed.infer.sampling.export import to_datatree
+
+        return to_datatree(self)
 
     def at(self, chain: int, draw: int) -> tuple[Scene, tuple[Observation, ...]]:
         """Scene and observations at one draw."""

@@ -1,0 +1,120 @@
+"""Draws as ArviZ has them: an xarray DataTree with coordinates and units, to be kept as NetCDF."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import arviz_base
+import jax
+import numpy as np
+
+from scarlet_sed.files import atomic
+from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.infer.families import materialize
+from scarlet_sed.infer.sampling.draws import Posterior
+from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.parameters import slots
+from scarlet_sed.spectrum.free import FreeSpectrum
+from scarlet_sed.typing import Array, HostArray
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+_STATISTICS = {"accept": "acceptance_rate", "leapfrogs": "n_steps"}
+"""What ArviZ calls them; the others have its names."""
+_PAIRS = {"position": ("east", "north"), "offset": ("east", "north"), "ellipticity": ("e1", "e2")}
+
+
+def to_datatree(posterior: Posterior) -> "DataTree":
+    """The groups posterior, sample_stats, log_likelihood and observed_data.
+
+    Variables have the paths of their parameters for names, with units and descriptions; bands, directions and the
+    components of ellipticities are coordinates. The log-likelihood is that of each observation as a whole.
+
+    Args:
+        posterior: draws.
+    """
+    dims, coords = _axes(posterior)
+    statistics = {_STATISTICS.get(name, name): value for name, value in posterior.statistics.items()}
+    observations = posterior.posterior.observations
+    groups: dict[str, Any] = {
+        "posterior": posterior.draws,
+        "sample_stats": {"lp": posterior.log_density, **statistics},
+        "log_likelihood": _log_likelihood(posterior),
+        "observed_data": {o.name: np.asarray(o.data) for o in observations},
+    }
+    tree: DataTree = arviz_base.from_dict(groups, dims=dims, coords=coords)
+    described = {slot.path: slot for slot in slots(posterior.posterior.scene)}
+    described |= {f"{o.name}.{slot.path}": slot for o in observations for slot in slots(o)}
+    for path in posterior.draws:
+        tree["posterior"][path].attrs.update(unit=described[path].unit, description=described[path].doc)
+    tree["posterior"].attrs.update(status=posterior.status.name, advice=posterior.status.advice)
+    for observation in observations:
+        tree["observed_data"][observation.name].attrs.update(unit="nJy")
+    return tree
+
+
+def save_posterior(posterior: Posterior, path: str | Path) -> Path:
+    """Write the draws as NetCDF, replacing what was there in one move.
+
+    Args:
+        posterior: draws.
+        path: a name that ends in `.nc`.
+
+    Returns:
+        The path; `xarray.open_datatree` reads it.
+    """
+    path = Path(path)
+    with atomic(path) as temporary:
+        to_datatree(posterior).to_netcdf(temporary, engine="h5netcdf")
+    return path
+
+
+def _axes(posterior: Posterior) -> tuple[dict[str, list[str]], dict[str, Any]]:
+    """Names of the dimensions of parameters by path, and the coordinates along them."""
+    dims: dict[str, list[str]] = {}
+    coords: dict[str, Any] = {}
+    scene, observations = posterior.posterior.scene, posterior.posterior.observations
+    bands = {
+        f"{name}.{part}.spectrum.flux" if part else f"{name}.spectrum.flux": component.spectrum.bands
+        for name, part, component in scene.components()
+        if isinstance(component.spectrum, FreeSpectrum)
+    }
+    for observation in observations:
+        own = observation.filters.names
+        bands |= {f"{observation.name}.{slot}": own for slot in ("sky", "calibration")}
+        dims[observation.name] = [f"{observation.name}_band", f"{observation.name}_row", f"{observation.name}_column"]
+        coords[f"{observation.name}_band"] = list(own)
+    for path, values in posterior.draws.items():
+        last = path.rsplit(".", 1)[-1]
+        if path in bands and values.ndim == 3:
+            dims[path] = [f"{path}_band"]
+            coords[f"{path}_band"] = list(bands[path])
+        elif last in _PAIRS and values.shape[2:] == (2,):
+            axis = "direction" if last != "ellipticity" else "component"
+            dims[path] = [axis]
+            coords[axis] = list(_PAIRS[last])
+    return dims, coords
+
+
+def _log_likelihood(posterior: Posterior) -> dict[str, HostArray]:
+    """(chain, draw) log-likelihood of each observation, by name."""
+    chains, count = posterior.shape
+    if not count:
+        return {}
+    flat = posterior.whitened.reshape(-1, posterior.whitened.shape[-1])
+    found = by_chunks(lambda w: _likelihoods(posterior.target, w), flat)
+    names: list[Observation] = list(posterior.posterior.observations)
+    return {o.name: np.asarray(found[i]).reshape(chains, count) for i, o in enumerate(names)}
+
+
+@jax.jit
+def _likelihoods(target: Target, whitened: Array) -> tuple[Array, ...]:
+    def one(whitened: Array) -> tuple[Array, ...]:
+        values = target.values(whitened)
+        return tuple(
+            materialize(o.instrument, values).noise.log_likelihood(o.data - image, o.weights)
+            for o, image in zip(target.program.observations, target.program.images(values), strict=True)
+        )
+
+    return jax.lax.map(one, whitened)
