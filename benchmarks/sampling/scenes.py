@@ -8,7 +8,9 @@ import scarlet_sed as ss
 BANDS = tuple(f"jwst_{b}" for b in ("f090w", "f115w", "f150w", "f200w", "f277w", "f335m", "f356w", "f410m", "f444w"))
 SCALE = 0.03  # arcsec
 SIGMA = 1.0  # nJy a pixel
-POSITION = 0.015  # arcsec: half a pixel, what detection knows of places; much more, and two close galaxies may swap names
+POSITION = (
+    0.015  # arcsec: half a pixel, what detection knows of places; much more, and two close galaxies may swap names
+)
 SIDES = {2: 64, 5: 96, 10: 128}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, advance, advance_together, begin, begin_together
-from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.infer.sampling.target import AnyTarget
 
 PIECE = 25
 """Iterations between two looks at the clock, the keyboard and the disk."""
@@ -31,7 +31,9 @@ class Piece(NamedTuple):
     state: Any
 
 
-def pieces(target: Target, settings: Settings, keys: jax.Array, last: Any, method: Method = "auto") -> Iterator[Piece]:
+def pieces(
+    target: AnyTarget, settings: Settings, keys: jax.Array, last: Any, method: Method = "auto"
+) -> Iterator[Piece]:
     """Iterations of all chains, piece by piece, for ever.
 
     Chains do not know of each other, so that a chain's draws depend neither on the others nor on where they run.
@@ -54,7 +56,7 @@ def _chosen(method: Method) -> str:
     return "threads" if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else "together"
 
 
-def _threads(target: Target, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
+def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
     precise = jnp.result_type(float) == np.float64
 
     def run(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -83,7 +85,7 @@ def _together(chains: int) -> Callable[..., Iterator[Piece]]:
     every = jax.local_devices()
     devices = tuple(every) if len(every) > 1 and chains % len(every) == 0 else ()
 
-    def run(target: Target, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
+    def run(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
         state = begin_together(target, settings, keys) if last is None else jax.tree.map(jnp.asarray, last)
         while True:
             state, draws = advance_together(target, settings, state, PIECE, devices)

@@ -11,7 +11,7 @@ from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.sampling.nuts import Draws
 from scarlet_sed.infer.sampling.status import Diagnosis, SampleStatus, diagnose
-from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import HostArray
@@ -48,7 +48,7 @@ class Posterior(NamedTuple):
     diagnosis: Diagnosis | None
     timing: SampleTiming
     posterior: LogPosterior
-    target: Target
+    target: AnyTarget
     whitened: HostArray
 
     @property
@@ -84,18 +84,18 @@ class Posterior(NamedTuple):
 
 
 @jax.jit
-def _values(target: Target, whitened: jax.Array) -> FamilyValues:
+def _values(target: AnyTarget, whitened: jax.Array) -> FamilyValues:
     return target.values(whitened)
 
 
 @jax.jit
-def _many(target: Target, whitened: jax.Array) -> FamilyValues:
+def _many(target: AnyTarget, whitened: jax.Array) -> FamilyValues:
     return jax.vmap(target.values)(whitened)
 
 
 def posterior_of(
     posterior: LogPosterior,
-    target: Target,
+    target: AnyTarget,
     found: Draws,
     warmup: int,
     *,

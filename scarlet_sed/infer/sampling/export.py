@@ -11,7 +11,7 @@ from scarlet_sed.files import atomic
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.infer.families import materialize
 from scarlet_sed.infer.sampling.draws import Posterior
-from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.parameters import slots
 from scarlet_sed.spectrum.free import FreeSpectrum
@@ -109,7 +109,7 @@ def _log_likelihood(posterior: Posterior) -> dict[str, HostArray]:
 
 
 @jax.jit
-def _likelihoods(target: Target, whitened: Array) -> tuple[Array, ...]:
+def _likelihoods(target: AnyTarget, whitened: Array) -> tuple[Array, ...]:
     def one(whitened: Array) -> tuple[Array, ...]:
         values = target.values(whitened)
         return tuple(

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from numpyro.infer import NUTS
 
-from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.typing import Array
 
 
@@ -54,7 +54,7 @@ class Draws(NamedTuple):
     step_size: Array
 
 
-def _kernel(target: Target, settings: Settings, key: Array, whitened: Array) -> tuple[NUTS, Any]:
+def _kernel(target: AnyTarget, settings: Settings, key: Array, whitened: Array) -> tuple[NUTS, Any]:
     """A kernel ready to sample, and its first state. Inside of compiled code, what is not used of it costs nothing."""
     kernel = NUTS(
         potential_fn=target.potential,
@@ -68,7 +68,7 @@ def _kernel(target: Target, settings: Settings, key: Array, whitened: Array) -> 
     return kernel, state
 
 
-def _begin(target: Target, settings: Settings, key: Array) -> Any:
+def _begin(target: AnyTarget, settings: Settings, key: Array) -> Any:
     """The state of a chain at a draw from the Gaussian that the whitening stands for, where the density is finite."""
     size = target.coordinates.size
     place_key, chain_key = jax.random.split(key)
@@ -88,7 +88,7 @@ _FAR = 20.0
 """Potential a dimension, beyond which a chain begins nearer to the maximum; a Gaussian's draws have 0.5."""
 
 
-def _advance(target: Target, settings: Settings, state: Any, count: int) -> tuple[Any, Draws]:
+def _advance(target: AnyTarget, settings: Settings, state: Any, count: int) -> tuple[Any, Draws]:
     kernel, _ = _kernel(target, settings, jax.random.PRNGKey(0), state.z)
 
     def step(state: Any, _: None) -> tuple[Any, Draws]:
@@ -114,14 +114,14 @@ advance = jax.jit(_advance, static_argnames=("settings", "count"))
 
 
 @partial(jax.jit, static_argnames="settings")
-def begin_together(target: Target, settings: Settings, keys: Array) -> Any:
+def begin_together(target: AnyTarget, settings: Settings, keys: Array) -> Any:
     """The first states of several chains, stacked."""
     return jax.vmap(lambda key: _begin(target, settings, key))(keys)
 
 
 @partial(jax.jit, static_argnames=("settings", "count", "devices"))
 def advance_together(
-    target: Target, settings: Settings, state: Any, count: int, devices: tuple[Any, ...] = ()
+    target: AnyTarget, settings: Settings, state: Any, count: int, devices: tuple[Any, ...] = ()
 ) -> tuple[Any, Draws]:
     """Stacked chains, all at once; those of one device walk in step, those of several devices do not wait.
 
@@ -133,7 +133,7 @@ def advance_together(
         devices: over which to spread the chains, whose number they must divide; none for the default one.
     """
 
-    def together(target: Target, state: Any) -> tuple[Any, Draws]:
+    def together(target: AnyTarget, state: Any) -> tuple[Any, Draws]:
         return jax.vmap(lambda s: _advance(target, settings, s, count))(state)
 
     if not devices:

@@ -11,7 +11,7 @@ from scarlet_sed.infer.families import FamilyValues, materialize
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.draws import Posterior
-from scarlet_sed.infer.sampling.target import Target
+from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.instrument.noise import band_sum
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array, HostArray
@@ -82,7 +82,7 @@ def prior_predictive(scene: Scene, observations: Any, count: int = 20, seed: int
 
 
 @jax.jit
-def _seen(target: Target, whitened: Array, key: Array) -> list[tuple[Array, ...]]:
+def _seen(target: AnyTarget, whitened: Array, key: Array) -> list[tuple[Array, ...]]:
     return _looked_at(target.program, target.values(whitened), key)
 
 

@@ -6,7 +6,7 @@ number. Differences of log-likelihood against the maximum are summed pixel by pi
 difference of one between two sums of a million.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -52,6 +52,24 @@ class Coordinates(NamedTuple):
         return tuple(origin + steps[number] for origin, number in zip(self.origin, self.number, strict=True))
 
 
+class AnyTarget(Protocol):
+    """What a sampler needs: a potential over whitened numbers, and how many there are."""
+
+    @property
+    def program(self) -> Program:
+        """The model."""
+
+    @property
+    def coordinates(self) -> Coordinates:
+        """Of the numbers that are sampled."""
+
+    def potential(self, whitened: Array) -> Array:
+        """Minus the log-density of (size,) whitened numbers, zero at zero."""
+
+    def values(self, whitened: Array) -> FamilyValues:
+        """Parameters from whitened numbers, and from what a draw holds beyond them."""
+
+
 class Target(eqx.Module):
     """The posterior density in whitened numbers, against that at zero.
 
@@ -70,7 +88,7 @@ class Target(eqx.Module):
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
         unconstrained = self.coordinates.unconstrained(whitened)
-        found = _log_prior(self.program, unconstrained) - self.prior
+        found = log_prior(self.program, unconstrained) - self.prior
         terms = _terms(self.program, constrained(self.program, unconstrained))
         for now, then in zip(terms, self.reference, strict=True):
             found += jnp.sum(band_sum(now - then))
@@ -87,7 +105,8 @@ def constrained(program: Program, unconstrained: FamilyValues) -> FamilyValues:
     return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
 
 
-def _log_prior(program: Program, unconstrained: FamilyValues) -> Array:
+def log_prior(program: Program, unconstrained: FamilyValues) -> Array:
+    """Scalar log-prior and log-Jacobian at unconstrained numbers, to be traced."""
     return program.log_prior(constrained(program, unconstrained)) + program.log_jacobian(unconstrained)
 
 
@@ -102,7 +121,7 @@ def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
 def target_at(program: Program, coordinates: Coordinates) -> Target:
     """The target of a program in given coordinates."""
     terms = _terms(program, constrained(program, coordinates.origin))
-    return Target(program, coordinates, terms, _log_prior(program, coordinates.origin))
+    return Target(program, coordinates, terms, log_prior(program, coordinates.origin))
 
 
 def coordinates_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> Coordinates:

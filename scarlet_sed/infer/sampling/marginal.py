@@ -1,0 +1,296 @@
+"""Fluxes and sky levels integrated out in closed form, and drawn back.
+
+Given all other parameters, images are linear in the fluxes of `FreeSpectrum` and in the sky. With normal priors and
+Gaussian noise their posterior is then normal: A = X^T C^-1 X + P, with columns X of unit images, noise covariance C and
+prior precision P. What is left to sample is the density of the others,
+
+    log p(others) = max over fluxes of log p(everything) - 1/2 log det A + constant,
+
+without the narrow valleys along which close sources trade light for position (e.g. Lindley & Smith 1972, JRSS B 34, 1).
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.families import FamilyValues, materialize
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.target import Coordinates, constrained, log_prior
+from scarlet_sed.instrument.correlated import CorrelatedNoise
+from scarlet_sed.instrument.noise import GaussianNoise, band_sum
+from scarlet_sed.parameters import Parameter, as_float, to_device
+from scarlet_sed.spectrum.free import FreeSpectrum
+from scarlet_sed.typing import Array, HostArray
+
+
+class Linear(eqx.Module):
+    """Which parameters are integrated out.
+
+    Args:
+        columns: per family, (column, row, *shape) ones where the numbers of a column lie; each number of a column shows
+            in a band of its own.
+        number: per family, (row, *shape) place of each number among all that are integrated out; the last is none.
+        shown: per observation, (band, column) which number of a column shows in a band; the last is none.
+        mean, precision: (number,) of the normal priors.
+    """
+
+    columns: FamilyValues
+    number: FamilyValues
+    shown: tuple[Array, ...]
+    mean: Array
+    precision: Array
+
+    @property
+    def size(self) -> int:
+        """How many numbers are integrated out."""
+        return int(self.mean.shape[0])
+
+    def put(self, values: FamilyValues, own: Array) -> FamilyValues:
+        """The parameters with these (number,) in place of those that are integrated out."""
+        whole = jnp.concatenate([own, jnp.zeros(1, own.dtype)])
+        pairs = zip(values, self.number, strict=True)
+        return tuple(jnp.where(number < self.size, whole[number], v) for v, number in pairs)
+
+
+class _Solved(NamedTuple):
+    """The normal posterior of the linear numbers, given the others.
+
+    Args:
+        mean: (number,).
+        root: (number, number) lower triangular, of the precision matrix that is scaled to a unit diagonal.
+        scale: (number,) root of the precision's diagonal.
+        half_log_determinant: of the precision matrix.
+        residuals: per observation, (band, H', W') whitened residuals at the mean.
+    """
+
+    mean: Array
+    root: Array
+    scale: Array
+    half_log_determinant: Array
+    residuals: tuple[Array, ...]
+
+
+class MarginalTarget(eqx.Module):
+    """The density of everything but the linear numbers, against that at zero; the interface of `Target`.
+
+    Args:
+        program: the model.
+        coordinates: of the others; linear numbers stay at the origin's.
+        linear: what is integrated out.
+        reference: per observation, (band, H', W') squared whitened residuals at zero.
+        prior: log-prior and log-Jacobian there, less half the log-determinant.
+    """
+
+    program: Program
+    coordinates: Coordinates
+    linear: Linear
+    reference: tuple[Array, ...]
+    prior: Array
+
+    def potential(self, whitened: Array) -> Array:
+        """Minus the log-density of (size,) whitened numbers, zero at zero."""
+        unconstrained = self.coordinates.unconstrained(whitened)
+        solved = _solved(self.program, self.linear, constrained(self.program, unconstrained))
+        found = _rest(self.program, self.linear, unconstrained, solved) - self.prior
+        for residual, then in zip(solved.residuals, self.reference, strict=True):
+            found -= 0.5 * jnp.sum(band_sum(jnp.square(residual) - then))
+        return jnp.where(jnp.isfinite(found), -found, jnp.inf)
+
+    def values(self, whitened: Array) -> FamilyValues:
+        """Parameters from whitened numbers and standard normal ones for what was integrated out, (size + number,)."""
+        size = self.coordinates.size
+        others = constrained(self.program, self.coordinates.unconstrained(whitened[:size]))
+        solved = _solved(self.program, self.linear, others)
+        spread = jax.scipy.linalg.solve_triangular(solved.root.T, whitened[size:], lower=False) / solved.scale
+        return self.linear.put(others, solved.mean + spread)
+
+
+def _solved(program: Program, linear: Linear, values: FamilyValues) -> _Solved:
+    """The posterior of the linear numbers, given the others.
+
+    To be differentiated once, in reverse: the mean maximises the density, so that derivatives may hold it fixed; and
+    the log-determinant is written so that only its columns have derivatives, d(log det A) / 2 = <C^-1 X A^-1, dX>.
+
+    Args:
+        program: the model.
+        linear: which numbers.
+        values: of all parameters; what is integrated out does not count.
+    """
+    # one image without the linear numbers, and one with a unit of each column; profiles are drawn once for all
+    nothing = linear.put(values, jnp.zeros(linear.size))
+    each = tuple(jnp.concatenate([v[None], v + c]) for v, c in zip(nothing, linear.columns, strict=True))
+    images = jax.vmap(program.images)(each)
+    size = linear.size
+    matrix, right = jnp.zeros((size + 1, size + 1)), jnp.zeros(size + 1)
+    white: list[tuple[Array, Array]] = []
+    for observation, drawn, shown in zip(program.observations, images, linear.shown, strict=True):
+        noise, weights = materialize(observation.instrument, values).noise, observation.weights
+        residual = noise.whiten(observation.data - drawn[0], weights)
+        columns = jax.vmap(lambda u, n=noise, w=weights: n.whiten(u, w))(drawn[1:] - drawn[0])
+        white.append((residual, columns))
+        matrix, right = _added(matrix, right, *jax.lax.stop_gradient((columns, residual)), shown)
+    precision = matrix[:size, :size] + jnp.diag(linear.precision)
+    scale = jnp.sqrt(jnp.diagonal(precision))
+    root = jnp.linalg.cholesky(precision / (scale[:, None] * scale[None, :]))
+    mean = jax.scipy.linalg.cho_solve((root, True), (right[:size] + linear.precision * linear.mean) / scale) / scale
+    inverse = jax.scipy.linalg.cho_solve((root, True), jnp.diag(1 / scale)) / scale[:, None]
+    half = jnp.sum(jnp.log(jnp.diagonal(root))) + jnp.sum(jnp.log(scale))
+    residuals = []
+    for (residual, columns), shown in zip(white, linear.shown, strict=True):
+        # (band, column, column): where a column shows nothing in a band, the last row and column are zeros
+        own = jnp.pad(inverse, (0, 1))[shown[:, :, None], shown[:, None, :]]
+        slope = jax.lax.stop_gradient(_combined(own, columns))
+        change = jnp.sum(slope * (columns - jax.lax.stop_gradient(columns)))
+        half = half + change
+        residuals.append(residual - _combined(jnp.pad(mean, (0, 1))[shown][:, None], columns)[0])
+    return _Solved(mean, root, scale, half, tuple(residuals))
+
+
+def _added(matrix: Array, right: Array, columns: Array, residual: Array, shown: Array) -> tuple[Array, Array]:
+    """Normal equations with what one observation adds: (column, band, h, w) columns, and a residual."""
+    band = columns.shape[1]
+    flat = columns.reshape(len(columns), band, -1).transpose(1, 0, 2)
+    both = jnp.concatenate([flat, residual.reshape(band, 1, -1)], axis=1)
+    products = flat @ both.transpose(0, 2, 1)
+    matrix = matrix.at[shown[:, :, None], shown[:, None, :]].add(products[..., :-1])
+    return matrix, right.at[shown].add(products[..., -1])
+
+
+def _combined(weights: Array, columns: Array) -> Array:
+    """(new, band, h, w) sums of (column, band, h, w) images with (band, new, column) weights."""
+    total = jnp.zeros((weights.shape[1], *columns.shape[1:]), columns.dtype)
+    for column in range(columns.shape[0]):
+        total = total + weights[:, :, column].T[:, :, None, None] * columns[column][None]
+    return total
+
+
+def _rest(program: Program, linear: Linear, unconstrained: FamilyValues, solved: _Solved) -> Array:
+    """Log-prior and log-Jacobian at the mean of the linear numbers, less half the log-determinant."""
+    # the support of a normal prior is all numbers: there, parameters and unconstrained numbers are the same
+    return (
+        log_prior(program, linear.put(unconstrained, jax.lax.stop_gradient(solved.mean))) - solved.half_log_determinant
+    )
+
+
+@jax.jit
+def marginal_target_at(program: Program, coordinates: Coordinates, linear: Linear) -> MarginalTarget:
+    """The marginal target of a program in given coordinates."""
+    solved = _solved(program, linear, constrained(program, coordinates.origin))
+    squares = tuple(jnp.square(residual) for residual in solved.residuals)
+    rest = _rest(program, linear, coordinates.origin, solved)
+    return MarginalTarget(program, coordinates, linear, squares, rest)
+
+
+def without_linear(coordinates: Coordinates, linear: Linear) -> Coordinates:
+    """Coordinates of the others, as round as the whole was.
+
+    Args:
+        coordinates: of everything.
+        linear: what is integrated out.
+
+    Raises:
+        ParameterError: if nothing is left.
+    """
+    root = np.asarray(coordinates.root, np.float64)
+    count, images = len(root), int(coordinates.scale.shape[0])
+    gone = np.zeros(count + images + 1, bool)
+    for number, place in zip(coordinates.number, linear.number, strict=True):
+        inside = np.asarray(place) < linear.size
+        gone[np.asarray(number)[inside & (np.asarray(number) < count + images)]] = True
+    kept = np.flatnonzero(~gone[:count])
+    if not len(kept) + images:
+        raise ParameterError(
+            "nothing is left to sample: every free parameter can be integrated out",
+            fix="use marginalize=False; the Laplace approximation of the fit is exact here",
+        )
+    renamed = np.full(count + images + 1, len(kept) + images)
+    renamed[kept] = np.arange(len(kept))
+    renamed[count : count + images] = len(kept) + np.arange(images)
+    covariance = (root @ root.T)[np.ix_(kept, kept)]
+    numbers = tuple(to_device(renamed[np.asarray(n)], np.int32) for n in coordinates.number)
+    return Coordinates(coordinates.origin, numbers, as_float(_root(covariance)), coordinates.scale)
+
+
+def _root(covariance: HostArray) -> HostArray:
+    if not len(covariance):
+        return covariance
+    scale = np.sqrt(np.diag(covariance))
+    eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+    return scale[:, None] * vectors * np.sqrt(np.maximum(eigenvalues, 1e-12))
+
+
+def linear_of(posterior: LogPosterior) -> Linear:
+    """The fluxes and sky levels of a posterior that can be integrated out.
+
+    Raises:
+        ParameterError: if there are none, or the noise is not Gaussian.
+    """
+    for observation in posterior.observations:
+        if not isinstance(observation.noise, (GaussianNoise, CorrelatedNoise)):
+            raise ParameterError(
+                f"{observation.name}: fluxes cannot be integrated out under {type(observation.noise).__name__}",
+                fix="use GaussianNoise or CorrelatedNoise, or marginalize=False",
+            )
+    bands = _bands(posterior)
+    if not bands:
+        raise ParameterError(
+            "there is no flux of a FreeSpectrum, and no sky, that is free with a normal prior",
+            fix="give them dist.Normal priors, or marginalize=False",
+        )
+    size = sum(len(own) for own in bands.values())
+    columns = [np.zeros((len(bands), *v.shape)) for v in posterior.start]
+    number = [np.full(v.shape, size) for v in posterior.start]
+    shown = [np.full((o.shape[0], len(bands)), size) for o in posterior.observations]
+    mean, precision = [], []
+    first = 0
+    for column, (path, own) in enumerate(bands.items()):
+        family, row = posterior.places[path]
+        columns[family][column, row] = 1.0
+        number[family][row] = first + np.arange(len(own))
+        for o, observation in enumerate(posterior.observations):
+            for element, (where, band) in enumerate(own):
+                if where in ("", observation.name) and band in observation.filters.names:
+                    shown[o][observation.filters.index(band), column] = first + element
+        prior = _leaves(posterior)[path].prior
+        mean.append(np.broadcast_to(np.asarray(prior.loc, float), len(own)))
+        precision.append(np.broadcast_to(np.asarray(prior.scale, float) ** -2.0, len(own)))
+        first += len(own)
+    return Linear(
+        tuple(as_float(c) for c in columns),
+        tuple(to_device(n, np.int32) for n in number),
+        tuple(to_device(s, np.int32) for s in shown),
+        as_float(np.concatenate(mean)),
+        as_float(np.concatenate(precision)),
+    )
+
+
+def _leaves(posterior: LogPosterior) -> Mapping[str, Any]:
+    found: dict[str, Any] = dict(posterior.scene.parameters)
+    for observation in posterior.observations:
+        found |= {f"{observation.name}.{path}": leaf for path, leaf in observation.parameters.items()}
+    return found
+
+
+def _bands(posterior: LogPosterior) -> dict[str, list[tuple[str, str]]]:
+    """By path, for each number the observation (all of them: "") and the band in which it shows."""
+    leaves, found = _leaves(posterior), {}
+    for name, part, component in posterior.scene.components():
+        if isinstance(component.spectrum, FreeSpectrum):
+            path = f"{name}.{part}.spectrum.flux" if part else f"{name}.spectrum.flux"
+            found[path] = [("", band) for band in component.spectrum.bands]
+    for observation in posterior.observations:
+        found[f"{observation.name}.sky"] = [(observation.name, band) for band in observation.filters.names]
+    return {
+        path: bands
+        for path, bands in found.items()
+        if path in posterior.places
+        and isinstance(leaves.get(path), Parameter)
+        and isinstance(leaves[path].prior, dist.Normal)
+    }

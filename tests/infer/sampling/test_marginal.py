@@ -1,0 +1,87 @@
+"""Fluxes and sky integrated out: against the dense formula, and against sampling everything."""
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+import scarlet_sed as ss
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
+from scarlet_sed.infer.sampling.target import constrained, coordinates_at
+from tests.infer import scenes
+from tests.infer.sampling.toys import linear_toy
+
+
+def _blend() -> ss.LogPosterior:
+    """Three galaxies with normal priors on their fluxes and on the sky, in correlated noise."""
+    observation, frame = scenes.mock()
+    free = scenes.scene(frame, free=True).free("*.flux", dist.Normal(np.zeros(3), 100.0))
+    lag = np.exp(-0.5 * np.hypot(*np.mgrid[-2:3, -2:3]) ** 2 / 0.3)
+    noisy = observation.with_noise(ss.CorrelatedNoise(np.stack([lag] * 3), (48, 48), fill_steps=1))
+    return ss.LogPosterior(free, noisy.free("sky", dist.Normal(0.0, 0.05)))
+
+
+def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
+    """With the whole design matrix: log-density at the maximum over the linear numbers, less half log det A."""
+    with jax.enable_x64(True):
+        posterior = _blend()
+        linear = linear_of(posterior)
+        assert linear.size == 3 * 3 + 3
+        coordinates = without_linear(coordinates_at(posterior, posterior.start, 1), linear)
+        target = marginal_target_at(posterior.program, coordinates, linear)
+        value_and_slope = jax.jit(jax.value_and_grad(lambda q: target.potential(q)))
+
+        def dense(q: np.ndarray) -> float:
+            unconstrained = coordinates.unconstrained(q)
+            density = jax.jit(lambda b: posterior.log_density(linear.put(unconstrained, b)))
+            zero = np.zeros(linear.size)
+            # a quadratic: its Hessian and its gradient at zero say everything
+            hessian, slope = -np.asarray(jax.hessian(density)(zero)), np.asarray(jax.grad(density)(zero))
+            best = np.linalg.solve(hessian, slope)
+            return -float(density(best)) + 0.5 * np.linalg.slogdet(hessian)[1]
+
+        places = [0.7 * rng.normal(size=coordinates.size) for _ in range(2)]
+        at_zero = dense(np.zeros(coordinates.size))
+        for q in places:
+            value, slope = value_and_slope(q)
+            assert float(value) == pytest.approx(dense(q) - at_zero, abs=1e-5)
+            direction = rng.normal(size=coordinates.size)
+            above, below = (float(value_and_slope(q + sign * 1e-4 * direction)[0]) for sign in (1, -1))
+            assert float(slope @ direction) == pytest.approx((above - below) / 2e-4, rel=1e-5, abs=1e-5)
+        # numbers drawn back have the conditional mean, and leave the others alone
+        values = target.values(np.concatenate([places[0], np.zeros(linear.size)]))
+        plain = constrained(posterior.program, coordinates.unconstrained(places[0]))
+        for path in posterior.paths:
+            place = posterior.places[path]
+            same = np.allclose(values[place.family][place.row], plain[place.family][place.row], rtol=1e-12)
+            assert same == (not path.endswith((".flux", ".sky")))
+
+
+def test_draws_are_those_of_sampling_everything():
+    observation, frame = scenes.mock()
+    names = ("a", "b")
+    free = scenes.scene(frame, free=True, names=names).free("*.flux", dist.Normal(np.zeros(3), 100.0))
+    fitted = ss.fit(free, observation, uncertainties=False, progress=False)
+    whole = ss.sample(fitted, warmup=200, draws=600, progress=False)
+    part = ss.sample(fitted, warmup=200, draws=600, marginalize=True, progress=False)
+    assert whole.diagnosis is not None and part.diagnosis is not None
+    assert whole.diagnosis.worst_rhat < 1.02 and part.diagnosis.worst_rhat < 1.02
+    for path in whole.draws:
+        a, b = (r.draws[path].reshape(2400, -1).astype(float) for r in (whole, part))
+        error = np.sqrt(sum(v.var(0) / np.ravel(r.diagnosis.bulk[path]) for v, r in ((a, whole), (b, part))))
+        assert np.all(np.abs(a.mean(0) - b.mean(0)) < 4.5 * error), path
+        np.testing.assert_allclose(b.std(0), a.std(0), rtol=0.12)
+
+
+def test_what_cannot_be_integrated_out_is_a_typed_error():
+    toy = linear_toy()
+    with pytest.raises(ParameterError, match="nothing is left"):
+        ss.sample(toy.scene, toy.observation, marginalize=True)
+    observation, frame = scenes.mock()
+    positive = scenes.scene(frame, free=True).free("*.flux", dist.LogNormal(np.zeros(3), 3.0))
+    with pytest.raises(ParameterError, match="no flux"):
+        ss.sample(positive, observation, marginalize=True)
+    normal = scenes.scene(frame, free=True).free("*.flux", dist.Normal(np.zeros(3), 100.0))
+    with pytest.raises(ParameterError, match="StudentT"):
+        ss.sample(normal, observation.with_noise(ss.StudentT(4.0)), marginalize=True)
