@@ -37,7 +37,11 @@ def plane_flux(size: float, n: float) -> float:
 def build(given: Any) -> tuple[sc2.Scene, sc2.Observation]:
     """The scene at the true values, with the priors of the other code."""
     observation = sc2.Observation(
-        given["images"], weights=given["weights"], psf=given["psfs"], channels=list(given["bands"]), name="o"
+        given["images"],
+        weights=given["weights"],
+        psf=given["psfs"],
+        channels=[str(band) for band in given["bands"]],
+        name="o",
     )
     frame = sc2.Frame.from_observations(observation)
     observation.match(frame)
@@ -53,11 +57,21 @@ def build(given: Any) -> tuple[sc2.Scene, sc2.Observation]:
             profile, scale = source.morphology, plane_flux(float(given["radius"][i]), float(given["index"][i]))
             wide = float(given["wide"][i]) / scale
             for node, name, prior, step in (
-                (source.spectrum, "spectrum", dist.Normal(jnp.zeros(len(given["bands"])), wide), 0.02 * wide / 3),
-                (source.center, "center", dist.Normal(jnp.asarray(given["position"][i]), given["loose"]), 0.02),
+                (
+                    source.spectrum,
+                    "spectrum",
+                    dist.Normal(jnp.zeros(len(given["bands"])), wide).to_event(1),
+                    0.02 * wide / 3,
+                ),
+                (
+                    source.center,
+                    "center",
+                    dist.Normal(jnp.asarray(given["position"][i]), float(given["loose"])).to_event(1),
+                    0.02,
+                ),
                 (profile.size, "size", dist.LogNormal(float(given["log_size"]), 0.5), 0.01),
                 (profile.n, "n", dist.TruncatedNormal(1.5, 1.5, low=0.4, high=8.0), 0.01),
-                (profile.ellipticity, "ellipticity", dist.Normal(jnp.zeros(2), 0.3), 0.01),
+                (profile.ellipticity, "ellipticity", dist.Normal(jnp.zeros(2), 0.3).to_event(1), 0.01),
             ):
                 sc2.Parameter(node, name=f"{name}:{i}", prior=prior, stepsize=step)
     return scene, observation

@@ -35,13 +35,14 @@ RESULTS = BENCHMARKS / "results"
 def write_scene(scene: ss.Scene, observation: ss.Observation, path: Path) -> None:
     """The blend in pixels, for the other code."""
     values, names = scene.values, list(scene.sources)
-    side = observation.shape[-1]
 
     def each(path: str) -> np.ndarray:
         return np.stack([np.asarray(values[f"{name}.{path}"], float) for name in names])
 
     pixel = np.stack([observation.grid.pixels(p, scene.frame.tangent_point) for p in each("position")])
-    psfs = np.stack([ss.PSF.gaussian(fwhm=2.4 + 0.25 * i).image for i in range(len(scenes.BANDS))])
+    images = [psf.image for psf in observation.psfs]
+    largest = max(len(image) for image in images)
+    psfs = np.stack([np.pad(image, (largest - len(image)) // 2) for image in images])
     np.savez(
         path,
         images=np.asarray(observation.data),
@@ -56,7 +57,6 @@ def write_scene(scene: ss.Scene, observation: ss.Observation, path: Path) -> Non
         wide=3.0 * each("spectrum.flux").max(axis=1),
         loose=np.array(scenes.POSITION / scenes.SCALE),
         log_size=np.array(np.log(0.1 / scenes.SCALE)),
-        side=np.array(side),
     )
 
 

@@ -22,7 +22,7 @@ import scenes
 import scarlet_sed as ss
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
-from table import markdown  # noqa: E402
+from table import markdown
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 AIM = {2: 10, 5: 18, 10: 15}

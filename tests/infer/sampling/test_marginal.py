@@ -30,7 +30,7 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
         assert linear.size == 3 * 3 + 3
         coordinates = without_linear(coordinates_at(posterior, posterior.start, 1), linear)
         target = marginal_target_at(posterior.program, coordinates, linear)
-        value_and_slope = jax.jit(jax.value_and_grad(lambda q: target.potential(q)))
+        value_and_slope = jax.jit(jax.value_and_grad(target.potential))
 
         def dense(q: np.ndarray) -> float:
             unconstrained = coordinates.unconstrained(q)
