@@ -7,6 +7,7 @@ from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, imag
 from scarlet_sed.dust.attenuation_curves import Calzetti, CharlotFall, KriekConroy, Salim
 from scarlet_sed.dust.base import Attenuation, Curve
 from scarlet_sed.dust.extinction_curves import CCM89, LMC, SMC
+from scarlet_sed.dust.foreground import milky_way
 from scarlet_sed.errors import ScarletSEDError
 from scarlet_sed.infer import (
     FitResult,
@@ -181,6 +182,7 @@ __all__ = [
     "laplace",
     "load_scene",
     "measure",
+    "milky_way",
     "numpyro_model",
     "observations_from_fits",
     "oversampled",

@@ -142,7 +142,7 @@ def _observation_program(
         as_float(observation.weights),
         observation.filters,
         operator_of(scene, observation),
-        InstrumentParameters(leaf("sky"), leaf("calibration"), shift, noise),
+        InstrumentParameters(leaf("sky"), leaf("calibration"), leaf("foreground"), shift, noise),
     )
 
 

@@ -84,12 +84,14 @@ class InstrumentParameters(eqx.Module):
     Args:
         sky: (band,) nJy per pixel.
         calibration: (band,) factor on the light.
+        foreground: (band,) mag that the Milky Way takes from the light.
         shift: (band, 2) astrometric (east, north) shift in arcsec; None where it is fixed at zero.
         noise: the noise model, whose slots may be free too.
     """
 
     sky: Array | Gather
     calibration: Array | Gather
+    foreground: Array | Gather
     shift: Array | Gather | None
     noise: Noise
 
@@ -256,6 +258,7 @@ class Program(eqx.Module):
         with_sky: bool = True,
     ) -> Array:
         instrument = materialize(observation.instrument, values)
+        factor = instrument.calibration * jnp.exp(-NATURAL_PER_MAGNITUDE * instrument.foreground)
         canvas = jnp.zeros(())
         clear = [i for i, group in enumerate(self.groups) if not group.screens]
         fluxes = self._fluxes(clear, [(d.component, d.redshift) for d in drawn], observation.filters)
@@ -265,9 +268,9 @@ class Program(eqx.Module):
                 behind = dimmed(found, observation.filters) * group.valid[:, None, None, None]
                 ones = group.valid[:, None]
                 pasted = jax.vmap(lambda s, g=group, o=ones, hw=shape: paste(o, s, g.offsets, hw)[0], 1)(behind)
-                canvas = canvas + instrument.calibration[:, None, None] * pasted
+                canvas = canvas + factor[:, None, None] * pasted
             else:
-                canvas = canvas + paste(fluxes[index] * instrument.calibration, found.stamps, group.offsets, shape)
+                canvas = canvas + paste(fluxes[index] * factor, found.stamps, group.offsets, shape)
         shift = None if instrument.shift is None else instrument.shift @ self.matrix.T
         image = observation.operator(canvas, shift)
         return image + instrument.sky[:, None, None] if with_sky else image

@@ -40,8 +40,9 @@ _PIXEL_FWHM = 2 * math.sqrt(2 * math.log(2) / 12)
 class Observation(Parameterized):
     """Images of one pixel grid in several bands, in nJy per pixel, with noise, PSFs and a place on the sky.
 
-    Its parameters `sky`, `calibration` and `shift` are fixed by default and freed like any other:
-    `obs.free("sky", dist.Normal(0, 1))`. The model of band b is `calibration[b] * (scene moved by shift[b]) + sky[b]`.
+    Its parameters `sky`, `calibration`, `shift` and `foreground` are fixed by default and freed like any other:
+    `obs.free("sky", dist.Normal(0, 1))`. The model of band b is
+    `calibration[b] * 10^(-0.4 foreground[b]) * (scene moved by shift[b]) + sky[b]`.
 
     Args:
         data: (band, H, W), or (H, W) for one band; a numpy masked array brings its mask.
@@ -61,6 +62,7 @@ class Observation(Parameterized):
         sky: nJy per pixel added to the model; one, or one for each band; a prior frees it.
         calibration: factor on the model's flux, likewise.
         shift: (east, north) in arcsec by which the model is moved on this observation, likewise.
+        foreground: extinction by the Milky Way in mag, likewise: `ss.milky_way(filters, ebv)`.
         name: how parameters and reports call it; the instrument's or the bands' by default.
 
     Raises:
@@ -79,6 +81,7 @@ class Observation(Parameterized):
     sky: Array = parameter(unit="nJy", doc="sky level per pixel")
     calibration: Array = parameter(doc="factor on the model's flux")
     shift: Array = parameter(unit="arcsec", doc="shift (east, north) of the model")
+    foreground: Array = parameter(unit="mag", doc="extinction by the Milky Way")
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class Observation(Parameterized):
         sky: Any = 0.0,
         calibration: Any = 1.0,
         shift: Any = 0.0,
+        foreground: Any = 0.0,
         name: str | None = None,
     ) -> None:
         self.filters = Filters.load(filters)
@@ -122,6 +126,7 @@ class Observation(Parameterized):
         self.sky = _per_band(sky, (len(bands),), "sky")
         self.calibration = _per_band(calibration, (len(bands),), "calibration")
         self.shift = _per_band(shift, (len(bands), 2), "shift")
+        self.foreground = _per_band(foreground, (len(bands),), "foreground")
         self.name = _checked_name("_".join(bands) if name is None else name)
 
     @staticmethod
@@ -138,7 +143,7 @@ class Observation(Parameterized):
             bands: `BandFiles` (or a mapping of its arguments) by filter name, in the order wanted.
             window: a part of the sky or of the pixel grid to cut out; only that part of the files is read.
             filters: what the bands are, if their names are not those of filters.
-            **options: `name`, `noise`, `sky`, `calibration`, `shift` of the Observation.
+            **options: `name`, `noise`, `sky`, `calibration`, `shift`, `foreground` of the Observation.
 
         Raises:
             FileFormatError: a file is missing or holds no image.

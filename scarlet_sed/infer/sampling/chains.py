@@ -63,16 +63,17 @@ def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) 
         with jax.enable_x64(precise):  # which every thread decides for itself
             return jax.block_until_ready(function(*arguments))
 
-    # the program is compiled before threads ask for it all at once
-    first = begin(target, settings, keys[0])
-    advance(target, settings, first, PIECE)[1].potential.block_until_ready()
     with ThreadPoolExecutor(max(1, min(len(keys), os.cpu_count() or 1))) as pool:
         if last is None:
-            states = list(pool.map(lambda key: run(begin, target, settings, key), keys))
+            # the first chain compiles what the others then share
+            first = run(begin, target, settings, keys[0])
+            states = [first, *pool.map(lambda key: run(begin, target, settings, key), keys[1:])]
         else:
             states = [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), last) for i in range(len(keys))]
+        ahead = [run(advance, target, settings, states[0], PIECE)]
         while True:
-            found = list(pool.map(lambda state: run(advance, target, settings, state, PIECE), states))
+            later = pool.map(lambda state: run(advance, target, settings, state, PIECE), states[len(ahead) :])
+            found, ahead = [*ahead, *later], []
             states = [state for state, _ in found]
             yield Piece(_stacked([draws for _, draws in found]), _stacked(states))
 
