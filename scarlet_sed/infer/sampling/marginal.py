@@ -26,6 +26,7 @@ from scarlet_sed.infer.sampling.target import Coordinates, constrained, log_prio
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.noise import GaussianNoise, band_sum
 from scarlet_sed.parameters import Parameter, as_float, to_device
+from scarlet_sed.photometry.filters import canonical_name
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.typing import Array, HostArray
 
@@ -254,10 +255,10 @@ def linear_of(posterior: LogPosterior) -> Linear:
         family, row = posterior.places[path]
         columns[family][column, row] = 1.0
         number[family][row] = first + np.arange(len(own))
+        places = {(where, canonical_name(band)): first + element for element, (where, band) in enumerate(own)}
         for o, observation in enumerate(posterior.observations):
-            for element, (where, band) in enumerate(own):
-                if where in ("", observation.name) and band in observation.filters.names:
-                    shown[o][observation.filters.index(band), column] = first + element
+            for b, band in enumerate(map(canonical_name, observation.filters.names)):
+                shown[o][b, column] = places.get(("", band), places.get((observation.name, band), size))
         prior = _leaves(posterior)[path].prior
         mean.append(np.broadcast_to(np.asarray(prior.loc, float), len(own)))
         precision.append(np.broadcast_to(np.asarray(prior.scale, float) ** -2.0, len(own)))

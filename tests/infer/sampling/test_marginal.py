@@ -58,6 +58,14 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
             assert same == (not path.endswith((".flux", ".sky")))
 
 
+def test_bands_are_found_under_any_of_their_names():
+    observation, frame = scenes.mock()
+    flux = ss.Parameter(np.ones(3), dist.Normal(np.zeros(3), 100.0))
+    other = ss.FreeSpectrum(flux, ("jwst_f200w", "jwst_f150w", "jwst_f115w")) * ss.Gaussian(dist.LogNormal(-2.0, 0.3))
+    linear = linear_of(ss.LogPosterior(ss.Scene({"g": ss.Source((0.0, 0.0), other)}, frame), observation))
+    np.testing.assert_array_equal(linear.shown[0][:, 0], (2, 1, 0))
+
+
 def test_draws_are_those_of_sampling_everything():
     observation, frame = scenes.mock()
     names = ("a", "b")
