@@ -1,7 +1,6 @@
 """What a morphology is, and the pixels it is evaluated on."""
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -57,10 +56,8 @@ class Morphology(eqx.Module):
     Then `spectrum * MyMorphology(...)` works everywhere, free or fixed, and one line in `tests/registry.py` runs
     every law of the interface over it.
 
-    Shapes whose brightest point may lie elsewhere than at their centre set `peaks_at_centre = False`.
+    Shapes whose brightest point may lie elsewhere than at their centre override `peak` too.
     """
-
-    peaks_at_centre: ClassVar[bool] = True
 
     @abstractmethod
     def evaluate(self, grid: PixelGrid) -> Array:
@@ -69,6 +66,15 @@ class Morphology(eqx.Module):
     @abstractmethod
     def extent(self, fraction: float) -> float:
         """Radius in arcsec that holds at least `fraction` (below one) of the flux."""
+
+    def peak(self, grid: PixelGrid) -> Array:
+        """The largest light of a model pixel that `evaluate` gives, wherever pixels lie: here that at the centre.
+
+        Args:
+            grid: whose model PSF and orientation count, not its pixels.
+        """
+        middle = jnp.zeros(1)
+        return self.evaluate(PixelGrid(middle, middle, grid.matrix, grid.psf_sigma))[0, 0]
 
     def __call__(self, grid: PixelGrid) -> Array:
         """Evaluate with free parameters at their present values."""

@@ -1,7 +1,8 @@
 """Free images."""
 
-from typing import Any, ClassVar, final
+from typing import Any, final
 
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
@@ -34,7 +35,6 @@ class Pixels(Morphology):
         DomainError: if the pixel scale is not positive.
     """
 
-    peaks_at_centre: ClassVar[bool] = False
     image: Array = parameter(doc="flux fraction per pixel")
     pixel_scale: Array = parameter(unit="arcsec", doc="spacing of the image's pixels")
 
@@ -71,6 +71,12 @@ class Pixels(Morphology):
         """(h, w) exact: the image between two narrow Gaussian matrices."""
         rows, columns = blob_matrices(grid, self.image.shape, self.pixel_scale)
         return rows @ self.image @ columns.T
+
+    def peak(self, grid: PixelGrid) -> Array:
+        """The largest of the values at the centres of the lattice's own pixels."""
+        step = self.pixel_scale / grid.pixel_scale
+        y, x = (step * jnp.asarray(np.arange(n) - (n - 1) / 2, step.dtype) for n in self.image.shape)
+        return jnp.max(self.evaluate(PixelGrid(x, y, grid.matrix, grid.psf_sigma)))
 
     def extent(self, fraction: float) -> float:
         """Half the lattice's longer side and a blob's tail in arcsec: the box that has room for every pixel."""

@@ -1,7 +1,7 @@
 """Images made of isotropic wavelets."""
 
 from functools import cache
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +40,6 @@ class Starlet(Morphology):
         DomainError: if the pixel scale is not positive.
     """
 
-    peaks_at_centre: ClassVar[bool] = False
     coarse: Array = parameter(doc="flux fraction per coarse pixel")
     details: Array = parameter(doc="wavelet coefficients")
     pixel_scale: Array = parameter(unit="arcsec", doc="spacing of the fine lattice")

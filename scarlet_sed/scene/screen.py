@@ -3,13 +3,13 @@
 from typing import Any, final
 
 import equinox as eqx
-import jax.numpy as jnp
 
 from scarlet_sed.dust.base import Curve
 from scarlet_sed.dust.checks import check_range
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.morphology.base import Morphology, PixelGrid
-from scarlet_sed.parameters import Parameterized, as_float, parameter
+from scarlet_sed.morphology.starlet import Starlet
+from scarlet_sed.parameters import Parameterized, parameter
 from scarlet_sed.photometry.parts import PARTS
 from scarlet_sed.typing import Array
 
@@ -21,7 +21,7 @@ class DustScreen(Parameterized):
     It acts before the PSF, at the redshift of its source: of a piece of light at the rest-frame wavelength w it lets
     through 10^(-0.4 A_V(x) k(w)), for old stars, young stars and lines at wavelengths of their own. A_V(x) is `av`
     times the shape, which has a peak of one as the model PSF shows it (a shape narrower than the model PSF is as wide
-    as that). What the screen takes is not emitted again.
+    as that; of `Pixels`, at the centre of a pixel of the map). What the screen takes is not emitted again.
 
     Args:
         curve: attenuation or extinction with wavelength, such as `Calzetti()` or `SMC()`.
@@ -55,6 +55,10 @@ class DustScreen(Parameterized):
                     f"a DustScreen holds a {type(value).__name__} where a {kind.__name__} belongs",
                     fix="write DustScreen(curve, morphology, av)",
                 )
+        if isinstance(self.morphology, Starlet):
+            raise ParameterError(
+                "the details of a Starlet can be negative, and dust cannot", fix="give a map of Pixels, or a profile"
+            )
         if self.nodes not in (1, PARTS):
             raise ParameterError(f"a DustScreen with {self.nodes} nodes a band", fix=f"choose 1 or {PARTS}")
         check_range(self.av, "DustScreen", "av", 0.0)
@@ -65,11 +69,4 @@ class DustScreen(Parameterized):
         Args:
             grid: seen from the centre of the source.
         """
-        moved = grid.moved(self.offset)
-        shape = self.morphology.evaluate(moved)
-        if self.morphology.peaks_at_centre:
-            middle = as_float(jnp.zeros(1))
-            peak = self.morphology.evaluate(PixelGrid(middle, middle, grid.matrix, grid.psf_sigma))[0, 0]
-        else:
-            peak = jnp.max(shape)
-        return self.av * shape / peak
+        return self.av * self.morphology.evaluate(grid.moved(self.offset)) / self.morphology.peak(grid)

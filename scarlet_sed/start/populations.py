@@ -130,7 +130,8 @@ def with_populations(
 
 
 def _is_point(source: Source) -> bool:
-    return all(isinstance(component.morphology, Point) for _, component in source.components())
+    bare = not any(source.screens())
+    return bare and all(isinstance(component.morphology, Point) for _, component in source.components())
 
 
 def _stars(

@@ -66,11 +66,11 @@ def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) 
     with ThreadPoolExecutor(max(1, min(len(keys), os.cpu_count() or 1))) as pool:
         if last is None:
             # the first chain compiles what the others then share
-            first = run(begin, target, settings, keys[0])
+            first = pool.submit(run, begin, target, settings, keys[0]).result()
             states = [first, *pool.map(lambda key: run(begin, target, settings, key), keys[1:])]
         else:
             states = [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), last) for i in range(len(keys))]
-        ahead = [run(advance, target, settings, states[0], PIECE)]
+        ahead = [pool.submit(run, advance, target, settings, states[0], PIECE).result()]
         while True:
             later = pool.map(lambda state: run(advance, target, settings, state, PIECE), states[len(ahead) :])
             found, ahead = [*ahead, *later], []

@@ -7,13 +7,16 @@ of whole pieces, and the draws that follow are the ones that would have followed
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
@@ -31,10 +34,20 @@ _VERSION = 1
 def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
     """A digest of the data, the model and everything else that draws depend on, the starting point excepted."""
     # NumPyro's distributions give their leaves in an order that may differ from process to process
-    leaves = sorted(_digest(leaf) for leaf in jax.tree.leaves(program))
-    named = [(type(f.prior).__name__, sorted(f.prior.get_args().items())) for f in program.families]
-    priors = [(kind, [(name, _digest(value)) for name, value in arguments]) for kind, arguments in named]
-    return hashlib.sha256(repr((_VERSION, tuple(paths), settings, leaves, priors)).encode()).hexdigest()
+    rest = eqx.tree_at(lambda p: p.families, program, ())
+    leaves, structure = jax.tree.flatten(rest)
+    model = (re.sub(r" at 0x[0-9a-f]+", "", str(structure)), [_digest(leaf) for leaf in leaves])
+    priors = [(f.shape, _digest(f.valid), _described(f.prior)) for f in program.families]
+    return hashlib.sha256(repr((_VERSION, tuple(paths), settings, model, priors)).encode()).hexdigest()
+
+
+def _described(prior: dist.Distribution) -> tuple[Any, ...]:
+    """Class, arguments and leaves of a distribution and of what it is made of."""
+    arguments = sorted((name, _digest(value)) for name, value in prior.get_args().items())
+    leaves = sorted(_digest(leaf) for leaf in jax.tree.leaves(prior))
+    base = getattr(prior, "base_dist", None)
+    below = _described(base) if isinstance(base, dist.Distribution) else ()
+    return type(prior).__name__, tuple(prior.batch_shape), tuple(prior.event_shape), arguments, leaves, below
 
 
 def _digest(leaf: Any) -> str:
@@ -55,7 +68,7 @@ class Checkpoint:
         self.fingerprint = fingerprint
 
     def begin(self, coordinates: Coordinates) -> None:
-        """Write where the chains begin; pieces that were there are of other chains, and go.
+        """Write where the chains begin.
 
         Raises:
             FileFormatError: if the disk does not take it.

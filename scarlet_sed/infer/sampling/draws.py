@@ -29,7 +29,8 @@ class Posterior(NamedTuple):
 
     Args:
         draws: (chain, draw, ...) by path, in each parameter's unit; warm-up left out.
-        log_density: (chain, draw) log-density in the unconstrained numbers, against that at the maximum.
+        log_density: (chain, draw) log-density in the unconstrained numbers that were sampled, against that at the
+            maximum; fluxes that were integrated out do not count.
         statistics: (chain, draw) of the trajectories: "accept", "leapfrogs", "diverging", "energy", "step_size".
         warmup_leapfrogs: steps that warming up took.
         status: whether the draws can stand for the posterior, with advice.
@@ -90,7 +91,7 @@ def _values(target: AnyTarget, whitened: jax.Array) -> FamilyValues:
 
 @jax.jit
 def _many(target: AnyTarget, whitened: jax.Array) -> FamilyValues:
-    return jax.vmap(target.values)(whitened)
+    return jax.lax.map(target.values, whitened)
 
 
 def posterior_of(

@@ -82,7 +82,7 @@ def _axes(posterior: Posterior) -> tuple[dict[str, list[str]], dict[str, Any]]:
     }
     for observation in observations:
         own = observation.filters.names
-        bands |= {f"{observation.name}.{slot}": own for slot in ("sky", "calibration")}
+        bands |= {f"{observation.name}.{slot}": own for slot in ("sky", "calibration", "foreground")}
         dims[observation.name] = [f"{observation.name}_band", f"{observation.name}_row", f"{observation.name}_column"]
         coords[f"{observation.name}_band"] = list(own)
     for path, values in posterior.draws.items():

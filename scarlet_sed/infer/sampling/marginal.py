@@ -25,7 +25,7 @@ from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.target import Coordinates, constrained, log_prior
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.noise import GaussianNoise, band_sum
-from scarlet_sed.parameters import Parameter, as_float, to_device
+from scarlet_sed.parameters import Parameter, Tied, as_float, slots, tie_target, to_device
 from scarlet_sed.photometry.filters import canonical_name
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.typing import Array, HostArray
@@ -124,17 +124,17 @@ def _solved(program: Program, linear: Linear, values: FamilyValues) -> _Solved:
         linear: which numbers.
         values: of all parameters; what is integrated out does not count.
     """
-    # one image without the linear numbers, and one with a unit of each column; profiles are drawn once for all
-    nothing = linear.put(values, jnp.zeros(linear.size))
-    each = tuple(jnp.concatenate([v[None], v + c]) for v, c in zip(nothing, linear.columns, strict=True))
-    images = jax.vmap(program.images)(each)
+    # the image without the linear numbers, and tangents: differences would carry the rounding of all other light
     size = linear.size
+    nothing = linear.put(values, jnp.zeros(size))
+    image = program.images(nothing)
+    units = jax.vmap(lambda *column: jax.jvp(program.images, (nothing,), (column,))[1])(*linear.columns)
     matrix, right = jnp.zeros((size + 1, size + 1)), jnp.zeros(size + 1)
     white: list[tuple[Array, Array]] = []
-    for observation, drawn, shown in zip(program.observations, images, linear.shown, strict=True):
+    for observation, drawn, unit, shown in zip(program.observations, image, units, linear.shown, strict=True):
         noise, weights = materialize(observation.instrument, values).noise, observation.weights
-        residual = noise.whiten(observation.data - drawn[0], weights)
-        columns = jax.vmap(lambda u, n=noise, w=weights: n.whiten(u, w))(drawn[1:] - drawn[0])
+        residual = noise.whiten(observation.data - drawn, weights)
+        columns = jax.vmap(lambda u, n=noise, w=weights: n.whiten(u, w))(unit)
         white.append((residual, columns))
         matrix, right = _added(matrix, right, *jax.lax.stop_gradient((columns, residual)), shown)
     precision = matrix[:size, :size] + jnp.diag(linear.precision)
@@ -159,7 +159,7 @@ def _added(matrix: Array, right: Array, columns: Array, residual: Array, shown: 
     band = columns.shape[1]
     flat = columns.reshape(len(columns), band, -1).transpose(1, 0, 2)
     both = jnp.concatenate([flat, residual.reshape(band, 1, -1)], axis=1)
-    products = flat @ both.transpose(0, 2, 1)
+    products = jnp.matmul(flat, both.transpose(0, 2, 1), precision="highest")
     matrix = matrix.at[shown[:, :, None], shown[:, None, :]].add(products[..., :-1])
     return matrix, right.at[shown].add(products[..., -1])
 
@@ -288,10 +288,14 @@ def _bands(posterior: LogPosterior) -> dict[str, list[tuple[str, str]]]:
             found[path] = [("", band) for band in component.spectrum.bands]
     for observation in posterior.observations:
         found[f"{observation.name}.sky"] = [(observation.name, band) for band in observation.filters.names]
+    # what others are tied to shows in more places than its own: it is sampled
+    every = {s.path: s.leaf for s in slots({**posterior.scene.sources, **{o.name: o for o in posterior.observations}})}
+    shared = {tie_target(every, path) for path, leaf in every.items() if isinstance(leaf, Tied)}
     return {
         path: bands
         for path, bands in found.items()
         if path in posterior.places
+        and path not in shared
         and isinstance(leaves.get(path), Parameter)
         and isinstance(leaves[path].prior, dist.Normal)
     }

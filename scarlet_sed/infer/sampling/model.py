@@ -42,19 +42,30 @@ def numpyro_model(scene: Scene, observations: Any) -> Callable[..., dict[str, Ar
         own = observation.parameters
         priors |= {f"{observation.name}.{path}": own[path].prior for path in own}
 
+    shapes = {path: posterior.start[place.family].shape[1:] for path, place in posterior.places.items()}
+
     def model(values: Mapping[str, Any] | None = None) -> dict[str, Array]:
         given = {} if values is None else dict(values)
         unknown = sorted(set(given) - set(priors))
         if unknown:
             raise ParameterError(f"{unknown[0]!r} is not a free parameter", fix=f"choose among {sorted(priors)[:20]}")
-        found = {path: jnp.asarray(v) for path, v in given.items()}
+        found = {path: _given(path, value, shapes[path]) for path, value in given.items()}
         for path, prior in priors.items():
             if path not in found:
-                found[path] = numpyro.sample(path, prior)
+                # a prior of smaller shape holds for each element on its own
+                each = shapes[path][: len(shapes[path]) - len(prior.event_shape)]
+                found[path] = numpyro.sample(path, prior.expand(each).to_event(len(each)))
         numpyro.factor("log_likelihood", posterior.program.log_likelihood(_packed(posterior, found)))
         return found
 
     return model
+
+
+def _given(path: str, value: Any, shape: tuple[int, ...]) -> Array:
+    array = jnp.asarray(value)
+    if array.shape != shape:
+        raise ParameterError(f"{path!r} has the shape {shape}, not {array.shape}", fix="give every element")
+    return array
 
 
 def _packed(posterior: LogPosterior, found: Mapping[str, Array]) -> FamilyValues:
@@ -65,6 +76,6 @@ def _packed(posterior: LogPosterior, found: Mapping[str, Array]) -> FamilyValues
     for family, members in rows.items():
         whole = families[family]
         at = jnp.array([row for row, _ in members])
-        stacked = jnp.stack([jnp.broadcast_to(value, whole.shape[1:]) for _, value in members])
+        stacked = jnp.stack([value for _, value in members])
         families[family] = whole.at[at].set(stacked.astype(whole.dtype))
     return tuple(families)

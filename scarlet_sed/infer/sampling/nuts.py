@@ -38,7 +38,7 @@ class Draws(NamedTuple):
     Args:
         whitened: (n, size) positions.
         potential: (n,) minus log-density against that at zero.
-        energy: (n,) Hamiltonian of the trajectory's start.
+        energy: (n,) Hamiltonian of the state that was taken.
         accept: (n,) mean acceptance probability of the trajectory.
         leapfrogs: (n,) steps of the trajectory.
         diverging: (n,) whether it was cut because energy was not conserved.
@@ -74,18 +74,21 @@ def _begin(target: AnyTarget, settings: Settings, key: Array) -> Any:
     place_key, chain_key = jax.random.split(key)
     normal = jax.random.normal(place_key, (size,), target.coordinates.root.dtype)
 
-    def nearer(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        return carry[0] / 2, target.potential(carry[0] / 2)
+    def nearer(carry: tuple[Array, Array, int]) -> tuple[Array, Array, int]:
+        return carry[0] / 2, target.potential(carry[0] / 2), carry[2] + 1
 
-    def undefined(carry: tuple[Array, Array]) -> Array:
-        return ~(carry[1] < _FAR * size)
+    def undefined(carry: tuple[Array, Array, int]) -> Array:
+        return ~(carry[1] < _FAR * size) & (carry[2] < _HALVINGS)
 
-    place, _ = jax.lax.while_loop(undefined, nearer, (normal, target.potential(normal)))
+    place, *_ = jax.lax.while_loop(undefined, nearer, (normal, target.potential(normal), 0))
     return _kernel(target, settings, chain_key, place)[1]
 
 
 _FAR = 20.0
 """Potential a dimension, beyond which a chain begins nearer to the maximum; a Gaussian's draws have 0.5."""
+
+
+_HALVINGS = 30
 
 
 def _advance(target: AnyTarget, settings: Settings, state: Any, count: int) -> tuple[Any, Draws]:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import ParameterError
@@ -100,8 +101,13 @@ def _drawn(program: Program, key: Array) -> list[tuple[Array, ...]]:
 def _value(prior: Any, key: Array, shape: tuple[int, ...]) -> Array:
     """A draw of one value; a prior of smaller shape holds for each element on its own."""
     own = tuple(prior.batch_shape) + tuple(prior.event_shape)
-    drawn: Array = prior.sample(key, shape[: len(shape) - len(own)])
-    return drawn.reshape(shape)
+    try:
+        drawn: Array = prior.sample(key, shape[: len(shape) - len(own)])
+    except NotImplementedError as error:
+        raise ParameterError(
+            f"the prior {type(prior).__name__} cannot be drawn from", fix="freeze what has it, or give another prior"
+        ) from error
+    return jnp.broadcast_to(drawn, shape)
 
 
 def _looked_at(program: Program, values: FamilyValues, key: Array) -> list[tuple[Array, ...]]:

@@ -73,6 +73,11 @@ def sample(
         FileFormatError: if the checkpoint cannot be read or written, or belongs to something else.
     """
     settings = _checked(chains, warmup, draws, target_accept, max_tree_depth, mass, method)
+    if isinstance(fitted, FitResult) == (observations is not None):
+        raise ParameterError(
+            "sample takes what `fit` returned, or a scene with observations",
+            fix="write sample(fit) or sample(scene, obs)",
+        )
     posterior = fitted.posterior if isinstance(fitted, FitResult) else LogPosterior(fitted, observations)
     values = fitted.values if isinstance(fitted, FitResult) else posterior.start
     posterior.require_proper_priors()
@@ -96,6 +101,12 @@ def sample(
         if linear is None
         else marginal_target_at(posterior.program, coordinates, linear)
     )
+    finite = all(bool(np.all(np.isfinite(np.asarray(leaf)))) for leaf in jax.tree.leaves(coordinates))
+    if not (finite and np.isfinite(float(_at_origin(target)))):
+        raise ParameterError(
+            "the posterior or its curvature is not finite where sampling would start",
+            fix="fit first and look at its status; check priors and data",
+        )
     keys = jax.random.split(jax.random.PRNGKey(seed), chains)
     wanted = -(-(warmup + draws) // PIECE)
     ready = time.perf_counter()
@@ -111,6 +122,11 @@ def sample(
         start=ready - started,
         run=time.perf_counter() - ready,
     )
+
+
+@jax.jit
+def _at_origin(target: AnyTarget) -> Array:
+    return target.potential(jnp.zeros(target.coordinates.size))
 
 
 def _with_linear(whitened: Array, size: int, seed: int) -> Array:

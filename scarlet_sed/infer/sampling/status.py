@@ -70,17 +70,17 @@ class Diagnosis(NamedTuple):
     @property
     def worst_rhat(self) -> float:
         """The largest of all R-hats."""
-        return max(float(np.max(v)) for v in self.rhat.values())
+        return float(np.max([np.max(v) for v in self.rhat.values()]))
 
     @property
     def least_bulk(self) -> float:
         """The fewest effective draws of any parameter's bulk."""
-        return min(float(np.min(v)) for v in self.bulk.values())
+        return float(np.min([np.min(v) for v in self.bulk.values()]))
 
     @property
     def least_tail(self) -> float:
         """The fewest effective draws of any parameter's tails."""
-        return min(float(np.min(v)) for v in self.tail.values())
+        return float(np.min([np.min(v) for v in self.tail.values()]))
 
     @property
     def hardest(self) -> list[str]:
@@ -107,11 +107,15 @@ def diagnose(draws: dict[str, HostArray], energy: HostArray, diverging: HostArra
         energy, diverging, leapfrogs: (chain, draw) of the trajectories.
     """
     rhat, bulk, tail = {}, {}, {}
-    for path, values in draws.items():
-        flat = np.asarray(values, np.float64).reshape(*values.shape[:2], -1)
-        rhat[path] = _each(array_stats.rhat(flat, chain_axis=0, draw_axis=1), values)
-        bulk[path] = _each(array_stats.ess(flat, chain_axis=0, draw_axis=1, method="bulk"), values)
-        tail[path] = _each(array_stats.ess(flat, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95)), values)
+    # of a number that never moved all three are NaN, which no limit lets pass
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for path, values in draws.items():
+            flat = np.asarray(values, np.float64).reshape(*values.shape[:2], -1)
+            rhat[path] = _each(array_stats.rhat(flat, chain_axis=0, draw_axis=1), values)
+            bulk[path] = _each(array_stats.ess(flat, chain_axis=0, draw_axis=1, method="bulk"), values)
+            tail[path] = _each(
+                array_stats.ess(flat, chain_axis=0, draw_axis=1, method="tail", prob=(0.05, 0.95)), values
+            )
     energy = np.asarray(energy, np.float64)
     missing = np.mean(np.square(np.diff(energy, axis=1)), axis=1) / np.maximum(np.var(energy, axis=1), 1e-30)
     return Diagnosis(rhat, bulk, tail, int(np.sum(diverging)), missing, int(np.sum(leapfrogs)))

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import scarlet_sed as ss
@@ -148,6 +149,23 @@ def test_other_settings_do_not_go_on_from_these_chains(tmp_path, change):
     _sampled(tmp_path, draws=25)
     with pytest.raises(FileFormatError, match="other data, another model or other settings"):
         _sampled(tmp_path, **change)
+
+
+def test_another_model_of_equal_numbers_has_another_fingerprint():
+    toy = linear_toy()
+    seen, frame = toy.observation, toy.scene.frame
+    flux = ss.FreeSpectrum(ss.Parameter(np.ones(2), dist.Normal(np.zeros(2), 10.0)), seen.filters)
+
+    def printed(screen: ss.DustScreen) -> str:
+        light = (flux * ss.Gaussian(0.06)).behind(screen)
+        posterior = ss.LogPosterior(ss.Scene({"a": ss.Source((0.0, 0.0), light, 1.0)}, frame), seen)
+        return checkpoint.fingerprint(posterior.program, posterior.paths)
+
+    shape = ss.Gaussian(0.1)
+    screens = [ss.DustScreen(curve, shape, 1.0) for curve in (ss.SMC(), ss.LMC(), ss.Calzetti())]
+    screens += [ss.DustScreen(ss.SMC(), shape, 1.0, nodes=3)]
+    assert len({printed(screen) for screen in screens}) == 4
+    assert printed(screens[0]) == printed(ss.DustScreen(ss.SMC(), shape, 1.0))
 
 
 def test_other_data_do_not_go_on_from_these_chains(tmp_path):

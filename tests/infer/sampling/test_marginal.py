@@ -1,6 +1,7 @@
 """Fluxes and sky integrated out: against the dense formula, and against sampling everything."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -64,6 +65,37 @@ def test_bands_are_found_under_any_of_their_names():
     other = ss.FreeSpectrum(flux, ("jwst_f200w", "jwst_f150w", "jwst_f115w")) * ss.Gaussian(dist.LogNormal(-2.0, 0.3))
     linear = linear_of(ss.LogPosterior(ss.Scene({"g": ss.Source((0.0, 0.0), other)}, frame), observation))
     np.testing.assert_array_equal(linear.shown[0][:, 0], (2, 1, 0))
+
+
+def test_what_others_are_tied_to_is_sampled():
+    observation, frame = scenes.mock()
+    free = scenes.scene(frame, free=True).free("*.flux", dist.Normal(np.zeros(3), 100.0))
+    tied = free.tie("b.spectrum.flux", to="a.spectrum.flux")
+    linear = linear_of(ss.LogPosterior(tied, observation))
+    assert linear.size == 3  # the flux of c alone
+
+
+def test_faint_light_beside_a_bright_star_is_known_as_well_in_float32():
+    def moments(precise: bool) -> tuple[np.ndarray, np.ndarray]:
+        with jax.enable_x64(precise):
+            bands, psf = ("F115W",), ss.PSF.gaussian(2.4)
+            blank = ss.Observation(np.zeros((1, 96, 96)), bands, psf, sigma=1.0, pixel_scale=0.03, name="o")
+            frame = ss.Frame.covering(blank)
+            flux = ss.Parameter(np.array([100.0]), dist.Normal(np.zeros(1), 1000.0))
+            shape = ss.Gaussian(ss.Parameter(0.1, dist.LogNormal(-2.3, 0.3)))
+            star = ss.Source((1.0, 1.0), ss.FreeSpectrum((1e6,), bands) * ss.Point())
+            scene = ss.Scene({"g": ss.Source((-0.5, -0.5), ss.FreeSpectrum(flux, bands) * shape), "star": star}, frame)
+            data = np.asarray(ss.render(scene, blank), float) + np.random.default_rng(0).normal(size=blank.shape)
+            posterior = ss.LogPosterior(scene, blank.with_data(data))
+            linear = linear_of(posterior)
+            coordinates = without_linear(coordinates_at(posterior, posterior.start, 0), linear)
+            target = marginal_target_at(posterior.program, coordinates, linear)
+            draws = [target.values(jnp.array([0.0, z]))[posterior.places["g.spectrum.flux"].family] for z in (0.0, 1.0)]
+            return np.ravel(draws[0]), np.ravel(draws[1]) - np.ravel(draws[0])
+
+    (mean, spread), (exact, width) = moments(precise=False), moments(precise=True)
+    np.testing.assert_allclose(mean, exact, atol=0.1 * width[0])
+    np.testing.assert_allclose(spread, width, rtol=0.01)
 
 
 def test_draws_are_those_of_sampling_everything():

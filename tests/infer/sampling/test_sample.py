@@ -131,20 +131,51 @@ def test_two_modes_are_found_out():
     assert found.status(800) is ss.SampleStatus.NOT_MIXED
 
 
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_a_chain_that_never_moved_is_not_mixed_whichever_parameter_it_is(order):
+    rng = np.random.default_rng(3)
+    values = {"a": rng.normal(size=(4, 500)), "b": np.full((4, 500), 2.0)}
+    found = diagnose({k: values[k] for k in order}, rng.normal(size=(4, 500)), np.zeros((4, 500)), np.ones((4, 500)))
+    assert found.status(2000) is ss.SampleStatus.NOT_MIXED
+
+
+def test_divergences_and_stuck_energies_are_called_that():
+    rng = np.random.default_rng(4)
+    draws, energy, none = {"a": rng.normal(size=(4, 500))}, rng.normal(size=(4, 500)), np.zeros((4, 500), bool)
+    assert diagnose(draws, energy, none, none).status(2000) is ss.SampleStatus.CONVERGED
+    some = none.copy()
+    some[0, :3] = True
+    assert diagnose(draws, energy, some, none).status(2000) is ss.SampleStatus.DIVERGENT
+    stuck = np.cumsum(rng.normal(size=(4, 500)), axis=1)
+    assert diagnose(draws, stuck, none, none).status(2000) is ss.SampleStatus.LOW_ENERGY
+
+
+def test_a_posterior_that_is_not_finite_is_a_typed_error(blend):
+    broken = blend._replace(values=tuple(v * np.nan for v in blend.values))
+    with pytest.raises(ParameterError):
+        ss.sample(broken, progress=False)
+
+
 def test_improper_priors_and_senseless_arguments_are_refused(blend):
     toy = linear_toy()
     flat = toy.scene.free("a.spectrum.flux", constraints.real)
     with pytest.raises(ImproperPriorError, match=r"a\.spectrum\.flux"):
         ss.sample(flat, toy.observation)
+    with pytest.raises(ParameterError, match="scene with observations"):
+        ss.sample(toy.scene)
+    with pytest.raises(ParameterError, match="scene with observations"):
+        ss.sample(blend, toy.observation)
     for wrong in ({"chains": 1}, {"draws": 0}, {"target_accept": 1.0}, {"mass": "heavy"}, {"method": "pmap"}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             ss.sample(blend, **wrong)
 
 
-def test_the_numpyro_model_is_the_same_density(rng):
+@pytest.mark.parametrize("prior", [dist.Normal(np.zeros(2), 12.0), dist.Normal(0.0, 12.0)], ids=["each", "one for all"])
+def test_the_numpyro_model_is_the_same_density(rng, prior):
     toy = linear_toy()
-    posterior = ss.LogPosterior(toy.scene, toy.observation)
-    model = ss.numpyro_model(toy.scene, toy.observation)
+    scene = toy.scene.free("*.flux", prior)
+    posterior = ss.LogPosterior(scene, toy.observation)
+    model = ss.numpyro_model(scene, toy.observation)
     values = {path: np.asarray(posterior.unpack(posterior.start)[path]) for path in posterior.paths}
     changed = {path: v + rng.normal(size=v.shape).astype(v.dtype) * 0.01 for path, v in values.items()}
     densities = [float(log_density(model, (), {}, v)[0]) for v in (values, changed)]
@@ -156,3 +187,5 @@ def test_the_numpyro_model_is_the_same_density(rng):
     assert "a.spectrum.flux" not in trace and float(density) > densities[0]
     with pytest.raises(ParameterError, match=r"c\.redshift"):
         log_density(model, ({"c.redshift": 1.0},), {}, rest)
+    with pytest.raises(ParameterError, match=r"has the shape \(2,\)"):
+        log_density(model, ({"a.spectrum.flux": 1.0},), {}, rest)
