@@ -195,9 +195,17 @@ class Program(eqx.Module):
 
     def source_images(self, values: FamilyValues, source: Array) -> tuple[Array, ...]:
         """The same for the light of one source (by index) alone, without sky."""
-        only = eqx.tree_at(
-            lambda p: [g.valid for g in p.groups], self, [g.valid * (g.source == source) for g in self.groups]
-        )
+        return self.images_of(values, tuple(g.source == source for g in self.groups))
+
+    def images_of(self, values: FamilyValues, components: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The same for the light of some components alone.
+
+        Args:
+            values: of the parameters.
+            components: per group, (n,) one for those that shine and zero for the others.
+        """
+        shining = [g.valid * some for g, some in zip(self.groups, components, strict=True)]
+        only = eqx.tree_at(lambda p: [g.valid for g in p.groups], self, shining)
         drawn = only.stamps(values)
         return tuple(only._observe(observation, drawn, values, with_sky=False) for observation in only.observations)
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.infer.families import FamilyValues, materialize
+from scarlet_sed.infer.families import FamilyValues, Gather, materialize
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.target import Coordinates, constrained, log_prior
@@ -34,12 +34,15 @@ from scarlet_sed.typing import Array, HostArray
 class Linear(eqx.Module):
     """Which parameters are integrated out.
 
+    Columns are those of light, then those of skies. Each number of a column shows in bands of its own.
+
     Args:
-        columns: per family, (column, row, *shape) ones where the numbers of a column lie; each number of a column shows
-            in a band of its own.
+        columns: per family, (column of light, row, *shape) ones where the numbers of a column lie.
         number: per family, (row, *shape) place of each number among all that are integrated out; the last is none.
         shown: per observation, (band, column) which number of a column shows in a band; the last is none.
         mean, precision: (number,) of the normal priors.
+        shining: per group, (n,) one for components whose fluxes are integrated out.
+        skies: how many columns are skies.
     """
 
     columns: FamilyValues
@@ -47,6 +50,8 @@ class Linear(eqx.Module):
     shown: tuple[Array, ...]
     mean: Array
     precision: Array
+    shining: tuple[Array, ...]
+    skies: int = eqx.field(static=True)
 
     @property
     def size(self) -> int:
@@ -124,17 +129,21 @@ def _solved(program: Program, linear: Linear, values: FamilyValues) -> _Solved:
         linear: which numbers.
         values: of all parameters; what is integrated out does not count.
     """
-    # the image without the linear numbers, and tangents: differences would carry the rounding of all other light
+    # the image without the linear numbers, and unit images of each column alone: differences of whole images would
+    # carry the rounding of all other light
     size = linear.size
     nothing = linear.put(values, jnp.zeros(size))
     image = program.images(nothing)
-    units = jax.vmap(lambda *column: jax.jvp(program.images, (nothing,), (column,))[1])(*linear.columns)
+    each = tuple(v + c for v, c in zip(nothing, linear.columns, strict=True))
+    units = jax.vmap(lambda *column: program.images_of(column, linear.shining))(*each)
     matrix, right = jnp.zeros((size + 1, size + 1)), jnp.zeros(size + 1)
     white: list[tuple[Array, Array]] = []
     for observation, drawn, unit, shown in zip(program.observations, image, units, linear.shown, strict=True):
         noise, weights = materialize(observation.instrument, values).noise, observation.weights
         residual = noise.whiten(observation.data - drawn, weights)
-        columns = jax.vmap(lambda u, n=noise, w=weights: n.whiten(u, w))(unit)
+        skies = jnp.ones((linear.skies, *drawn.shape), drawn.dtype)
+        whole = jnp.concatenate([unit, skies])
+        columns = jax.vmap(lambda u, n=noise, w=weights: n.whiten(u, w))(whole)
         white.append((residual, columns))
         matrix, right = _added(matrix, right, *jax.lax.stop_gradient((columns, residual)), shown)
     precision = matrix[:size, :size] + jnp.diag(linear.precision)
@@ -246,14 +255,16 @@ def linear_of(posterior: LogPosterior) -> Linear:
             fix="give them dist.Normal priors, or marginalize=False",
         )
     size = sum(len(own) for own in bands.values())
-    columns = [np.zeros((len(bands), *v.shape)) for v in posterior.start]
+    skies = sum(path in {f"{o.name}.sky" for o in posterior.observations} for path in bands)
+    columns = [np.zeros((len(bands) - skies, *v.shape)) for v in posterior.start]
     number = [np.full(v.shape, size) for v in posterior.start]
     shown = [np.full((o.shape[0], len(bands)), size) for o in posterior.observations]
     mean, precision = [], []
     first = 0
     for column, (path, own) in enumerate(bands.items()):
         family, row = posterior.places[path]
-        columns[family][column, row] = 1.0
+        if column < len(bands) - skies:
+            columns[family][column, row] = 1.0
         number[family][row] = first + np.arange(len(own))
         places = {(where, canonical_name(band)): first + element for element, (where, band) in enumerate(own)}
         for o, observation in enumerate(posterior.observations):
@@ -269,7 +280,22 @@ def linear_of(posterior: LogPosterior) -> Linear:
         tuple(to_device(s, np.int32) for s in shown),
         as_float(np.concatenate(mean)),
         as_float(np.concatenate(precision)),
+        _shining(posterior, set(bands)),
+        skies,
     )
+
+
+def _shining(posterior: LogPosterior, paths: set[str]) -> tuple[Array, ...]:
+    """Per group, one for components whose fluxes are among these paths."""
+    rows = {(place.family, place.row) for path, place in posterior.places.items() if path in paths}
+    found = []
+    for group in posterior.program.groups:
+        spectrum = group.component.spectrum
+        flux = spectrum.flux if isinstance(spectrum, FreeSpectrum) else None
+        own = np.asarray(flux.rows) if isinstance(flux, Gather) else np.full(group.valid.shape, -1)
+        family = flux.family if isinstance(flux, Gather) else -1
+        found.append(as_float(np.array([(family, int(row)) in rows for row in own], float)))
+    return tuple(found)
 
 
 def _leaves(posterior: LogPosterior) -> Mapping[str, Any]:
