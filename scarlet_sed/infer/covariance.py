@@ -97,8 +97,8 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues, curvature: Cur
     covariance: HostArray = np.zeros((0, 0))
     if order:
         dense = unit_vectors([[direction] for direction in directions], unconstrained)
-        covariance = _invert(matrix)
-        root = _root(covariance)
+        root = inverse_root(matrix)
+        covariance = root @ root.T
         spread = [np.asarray(s, float) for s in _push_forward(posterior, unconstrained, dense, root)]
     conditional = [p for p, place in posterior.places.items() if is_image(values[place.family])]
     if conditional:
@@ -130,24 +130,16 @@ def _positive_part(matrix: HostArray) -> HostArray:
     return (vectors * np.maximum(eigenvalues, 0.0)) @ vectors.T
 
 
-def _invert(matrix: HostArray) -> HostArray:
-    """Inverse of a positive semi-definite matrix; directions without information get infinite-like variance."""
-    root = inverse_root(matrix)
-    return root @ root.T
-
-
 def inverse_root(matrix: HostArray) -> HostArray:
-    """(p, p) L with L L^T the inverse of a positive semi-definite matrix (see `_invert`)."""
+    """(p, p) L with L L^T the inverse of a positive semi-definite matrix.
+
+    Directions without information get infinite-like variance.
+    """
     if not len(matrix):
         return matrix
     scale = np.sqrt(np.maximum(np.diag(matrix), np.finfo(np.float32).tiny))
     eigenvalues, vectors = np.linalg.eigh(matrix / np.outer(scale, scale))
     return (vectors / np.sqrt(np.maximum(eigenvalues, _UNCONSTRAINED))) / scale[:, None]
-
-
-def _root(covariance: HostArray) -> HostArray:
-    eigenvalues, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(eigenvalues, 0.0))
 
 
 def _push_forward(

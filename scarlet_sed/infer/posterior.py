@@ -13,7 +13,7 @@ from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.families import Family, FamilyValues, Place
 from scarlet_sed.infer.program import Program
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.parameters import free_parameters, set_values
+from scarlet_sed.parameters import Parameter, free_parameters, set_values
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
 
@@ -47,6 +47,14 @@ class LogPosterior:
     def paths(self) -> list[str]:
         """The paths of the free parameters."""
         return list(self.places)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """The free parameters of scene and observations, by path."""
+        found = dict(self.scene.parameters)
+        for observation in self.observations:
+            found |= {f"{observation.name}.{path}": leaf for path, leaf in observation.parameters.items()}
+        return found
 
     def log_prob(self, values: FamilyValues) -> Array:
         """Scalar log-posterior density in the parameters (no Jacobian), up to the evidence."""

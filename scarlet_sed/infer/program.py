@@ -144,19 +144,20 @@ class Program(eqx.Module):
 
     def log_likelihood(self, values: FamilyValues) -> Array:
         """Scalar log-likelihood of all observations."""
-        total = jnp.zeros(())
-        for observation, image in zip(self.observations, self.images(values), strict=True):
-            noise = materialize(observation.instrument, values).noise
-            total += noise.log_likelihood(observation.data - image, observation.weights)
-        return total
+        return sum(self.log_likelihoods(self.images(values), values), start=jnp.zeros(()))
+
+    def log_likelihoods(self, images: tuple[Array, ...], values: FamilyValues) -> tuple[Array, ...]:
+        """Per observation, the scalar log-likelihood of images that have been drawn already."""
+        return tuple(
+            materialize(observation.instrument, values).noise.log_likelihood(
+                observation.data - image, observation.weights
+            )
+            for observation, image in zip(self.observations, images, strict=True)
+        )
 
     def negative_log_prob(self, images: tuple[Array, ...], values: FamilyValues) -> Array:
         """Scalar minus log-posterior (in the parameters) for images that have been drawn already."""
-        total = -self.log_prior(values)
-        for observation, image in zip(self.observations, images, strict=True):
-            noise = materialize(observation.instrument, values).noise
-            total -= noise.log_likelihood(observation.data - image, observation.weights)
-        return total
+        return -sum(self.log_likelihoods(images, values), start=self.log_prior(values))
 
     def chi2(self, images: tuple[Array, ...], values: FamilyValues) -> tuple[Array, ...]:
         """Per observation, (band,) chi-square of images that have been drawn already."""

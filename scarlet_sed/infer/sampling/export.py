@@ -9,7 +9,6 @@ import numpy as np
 
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.chunks import by_chunks
-from scarlet_sed.infer.families import materialize
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.instrument.observation import Observation
@@ -112,9 +111,6 @@ def _log_likelihood(posterior: Posterior) -> dict[str, HostArray]:
 def _likelihoods(target: AnyTarget, whitened: Array) -> tuple[Array, ...]:
     def one(whitened: Array) -> tuple[Array, ...]:
         values = target.values(whitened)
-        return tuple(
-            materialize(o.instrument, values).noise.log_likelihood(o.data - image, o.weights)
-            for o, image in zip(target.program.observations, target.program.images(values), strict=True)
-        )
+        return target.program.log_likelihoods(target.program.images(values), values)
 
     return jax.lax.map(one, whitened)

@@ -9,8 +9,7 @@ prior precision P. What is left to sample is the density of the others,
 without the narrow valleys along which close sources trade light for position (e.g. Lindley & Smith 1972, JRSS B 34, 1).
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,15 +19,15 @@ import numpyro.distributions as dist
 
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.families import FamilyValues, Gather, materialize
-from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
-from scarlet_sed.infer.sampling.target import Coordinates, constrained, log_prior
+from scarlet_sed.infer.sampling.target import Coordinates, against, log_prior
 from scarlet_sed.instrument.correlated import CorrelatedNoise
-from scarlet_sed.instrument.noise import GaussianNoise, band_sum
-from scarlet_sed.parameters import Parameter, Tied, as_float, slots, tie_target, to_device
+from scarlet_sed.instrument.noise import GaussianNoise
+from scarlet_sed.parameters import Tied, as_float, slots, tie_target, to_device
 from scarlet_sed.photometry.filters import canonical_name
 from scarlet_sed.spectrum.free import FreeSpectrum
-from scarlet_sed.typing import Array, HostArray
+from scarlet_sed.typing import Array
 
 
 class Linear(eqx.Module):
@@ -90,7 +89,7 @@ class MarginalTarget(eqx.Module):
         program: the model.
         coordinates: of the others; linear numbers stay at the origin's.
         linear: what is integrated out.
-        reference: per observation, (band, H', W') squared whitened residuals at zero.
+        reference: per observation, (band, H', W') terms of the log-likelihood at zero.
         prior: log-prior and log-Jacobian there, less half the log-determinant.
     """
 
@@ -103,16 +102,14 @@ class MarginalTarget(eqx.Module):
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
         unconstrained = self.coordinates.unconstrained(whitened)
-        solved = _solved(self.program, self.linear, constrained(self.program, unconstrained))
+        solved = _solved(self.program, self.linear, constrain(self.program, unconstrained))
         found = _rest(self.program, self.linear, unconstrained, solved) - self.prior
-        for residual, then in zip(solved.residuals, self.reference, strict=True):
-            found -= 0.5 * jnp.sum(band_sum(jnp.square(residual) - then))
-        return jnp.where(jnp.isfinite(found), -found, jnp.inf)
+        return against(found, _terms(solved), self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from whitened numbers and standard normal ones for what was integrated out, (size + number,)."""
         size = self.coordinates.size
-        others = constrained(self.program, self.coordinates.unconstrained(whitened[:size]))
+        others = constrain(self.program, self.coordinates.unconstrained(whitened[:size]))
         solved = _solved(self.program, self.linear, others)
         spread = jax.scipy.linalg.solve_triangular(solved.root.T, whitened[size:], lower=False) / solved.scale
         return self.linear.put(others, solved.mean + spread)
@@ -181,6 +178,11 @@ def _combined(weights: Array, columns: Array) -> Array:
     return total
 
 
+def _terms(solved: _Solved) -> tuple[Array, ...]:
+    """What each pixel adds to the log-likelihood at the mean of the linear numbers."""
+    return tuple(-0.5 * jnp.square(residual) for residual in solved.residuals)
+
+
 def _rest(program: Program, linear: Linear, unconstrained: FamilyValues, solved: _Solved) -> Array:
     """Log-prior and log-Jacobian at the mean of the linear numbers, less half the log-determinant."""
     # the support of a normal prior is all numbers: there, parameters and unconstrained numbers are the same
@@ -192,10 +194,9 @@ def _rest(program: Program, linear: Linear, unconstrained: FamilyValues, solved:
 @jax.jit
 def marginal_target_at(program: Program, coordinates: Coordinates, linear: Linear) -> MarginalTarget:
     """The marginal target of a program in given coordinates."""
-    solved = _solved(program, linear, constrained(program, coordinates.origin))
-    squares = tuple(jnp.square(residual) for residual in solved.residuals)
+    solved = _solved(program, linear, constrain(program, coordinates.origin))
     rest = _rest(program, linear, coordinates.origin, solved)
-    return MarginalTarget(program, coordinates, linear, squares, rest)
+    return MarginalTarget(program, coordinates, linear, _terms(solved), rest)
 
 
 def without_linear(coordinates: Coordinates, linear: Linear) -> Coordinates:
@@ -223,17 +224,10 @@ def without_linear(coordinates: Coordinates, linear: Linear) -> Coordinates:
     renamed = np.full(count + images + 1, len(kept) + images)
     renamed[kept] = np.arange(len(kept))
     renamed[count : count + images] = len(kept) + np.arange(images)
-    covariance = (root @ root.T)[np.ix_(kept, kept)]
+    # U^T U is the covariance of what is kept: rows of the root times themselves
+    own = np.linalg.qr(root[kept].T).R.T
     numbers = tuple(to_device(renamed[np.asarray(n)], np.int32) for n in coordinates.number)
-    return Coordinates(coordinates.origin, numbers, as_float(_root(covariance)), coordinates.scale)
-
-
-def _root(covariance: HostArray) -> HostArray:
-    if not len(covariance):
-        return covariance
-    scale = np.sqrt(np.diag(covariance))
-    eigenvalues, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    return scale[:, None] * vectors * np.sqrt(np.maximum(eigenvalues, 1e-12))
+    return Coordinates(coordinates.origin, numbers, as_float(own), coordinates.scale)
 
 
 def linear_of(posterior: LogPosterior) -> Linear:
@@ -270,7 +264,7 @@ def linear_of(posterior: LogPosterior) -> Linear:
         for o, observation in enumerate(posterior.observations):
             for b, band in enumerate(map(canonical_name, observation.filters.names)):
                 shown[o][b, column] = places.get(("", band), places.get((observation.name, band), size))
-        prior = _leaves(posterior)[path].prior
+        prior = posterior.parameters[path].prior
         mean.append(np.broadcast_to(np.asarray(prior.loc, float), len(own)))
         precision.append(np.broadcast_to(np.asarray(prior.scale, float) ** -2.0, len(own)))
         first += len(own)
@@ -298,16 +292,9 @@ def _shining(posterior: LogPosterior, paths: set[str]) -> tuple[Array, ...]:
     return tuple(found)
 
 
-def _leaves(posterior: LogPosterior) -> Mapping[str, Any]:
-    found: dict[str, Any] = dict(posterior.scene.parameters)
-    for observation in posterior.observations:
-        found |= {f"{observation.name}.{path}": leaf for path, leaf in observation.parameters.items()}
-    return found
-
-
 def _bands(posterior: LogPosterior) -> dict[str, list[tuple[str, str]]]:
     """By path, for each number the observation (all of them: "") and the band in which it shows."""
-    leaves, found = _leaves(posterior), {}
+    found = {}
     for name, part, component in posterior.scene.components():
         if isinstance(component.spectrum, FreeSpectrum):
             path = f"{name}.{part}.spectrum.flux" if part else f"{name}.spectrum.flux"
@@ -320,8 +307,5 @@ def _bands(posterior: LogPosterior) -> dict[str, list[tuple[str, str]]]:
     return {
         path: bands
         for path, bands in found.items()
-        if path in posterior.places
-        and path not in shared
-        and isinstance(leaves.get(path), Parameter)
-        and isinstance(leaves[path].prior, dist.Normal)
+        if path in posterior.places and path not in shared and isinstance(posterior.parameters[path].prior, dist.Normal)
     }

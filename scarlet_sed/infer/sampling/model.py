@@ -37,11 +37,7 @@ def numpyro_model(scene: Scene, observations: Any) -> Callable[..., dict[str, Ar
     """
     posterior = LogPosterior(scene, observations)
     posterior.require_proper_priors()
-    priors = {path: leaf.prior for path, leaf in scene.parameters.items() if path in posterior.places}
-    for observation in posterior.observations:
-        own = observation.parameters
-        priors |= {f"{observation.name}.{path}": own[path].prior for path in own}
-
+    priors = {path: leaf.prior for path, leaf in posterior.parameters.items()}
     shapes = {path: posterior.start[place.family].shape[1:] for path, place in posterior.places.items()}
 
     def model(values: Mapping[str, Any] | None = None) -> dict[str, Array]:

@@ -1,11 +1,11 @@
 """How sampling ended, as values whose text is advice, and the numbers that say so."""
 
-from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 from arviz_stats.base import array_stats
 
+from scarlet_sed.infer.status import Status
 from scarlet_sed.typing import HostArray
 
 MIXED = 1.01
@@ -20,7 +20,7 @@ ENERGETIC = 0.3
 """Least fraction of missing information about the energy (Betancourt 2016, arXiv:1604.00695)."""
 
 
-class SampleStatus(Enum):
+class SampleStatus(Status):
     """Whether the draws can stand for the posterior."""
 
     CONVERGED = "all chains agree, no trajectory was cut, and every parameter has enough effective draws"
@@ -38,16 +38,6 @@ class SampleStatus(Enum):
     FEW_DRAWS = "chains agree, but a parameter has fewer than 400 effective draws: sample longer (more `draws`)"
     INTERRUPTED = "interrupted by the user: draws so far are kept; sample again with the same checkpoint to go on"
     WARMING_UP = "interrupted before warm-up ended: there are no draws yet; sample again with the same checkpoint"
-
-    @property
-    def advice(self) -> str:
-        """What it means and what to do."""
-        return self.value
-
-    @property
-    def success(self) -> bool:
-        """Whether the draws can be used as they are."""
-        return self is SampleStatus.CONVERGED
 
 
 class Diagnosis(NamedTuple):

@@ -17,7 +17,7 @@ from scarlet_sed.infer.covariance import inverse_root, is_image
 from scarlet_sed.infer.curvature import curvature_diagonal
 from scarlet_sed.infer.families import FamilyValues, materialize
 from scarlet_sed.infer.newton import polish
-from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.instrument.noise import band_sum
 from scarlet_sed.parameters import as_float, to_device
@@ -88,26 +88,28 @@ class Target(eqx.Module):
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
         unconstrained = self.coordinates.unconstrained(whitened)
-        found = log_prior(self.program, unconstrained) - self.prior
-        terms = _terms(self.program, constrained(self.program, unconstrained))
-        for now, then in zip(terms, self.reference, strict=True):
-            found += jnp.sum(band_sum(now - then))
-        # where the density is not defined there are no draws
-        return jnp.where(jnp.isfinite(found), -found, jnp.inf)
+        terms = _terms(self.program, constrain(self.program, unconstrained))
+        return against(log_prior(self.program, unconstrained) - self.prior, terms, self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from (size,) whitened numbers."""
-        return constrained(self.program, self.coordinates.unconstrained(whitened))
+        return constrain(self.program, self.coordinates.unconstrained(whitened))
 
 
-def constrained(program: Program, unconstrained: FamilyValues) -> FamilyValues:
-    """Parameters from unconstrained numbers, to be traced."""
-    return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+def against(rest: Array, terms: tuple[Array, ...], reference: tuple[Array, ...]) -> Array:
+    """The potential: minus a difference of log-densities, infinite where it is not defined, for there are no draws.
+
+    Args:
+        rest: the difference of everything but the likelihood.
+        terms, reference: per observation, the (band, H', W') terms of the log-likelihood here and at zero.
+    """
+    found = rest + sum(jnp.sum(band_sum(now - then)) for now, then in zip(terms, reference, strict=True))
+    return jnp.where(jnp.isfinite(found), -found, jnp.inf)
 
 
 def log_prior(program: Program, unconstrained: FamilyValues) -> Array:
     """Scalar log-prior and log-Jacobian at unconstrained numbers, to be traced."""
-    return program.log_prior(constrained(program, unconstrained)) + program.log_jacobian(unconstrained)
+    return program.log_prior(constrain(program, unconstrained)) + program.log_jacobian(unconstrained)
 
 
 def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
@@ -120,7 +122,7 @@ def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
 @jax.jit
 def target_at(program: Program, coordinates: Coordinates) -> Target:
     """The target of a program in given coordinates."""
-    terms = _terms(program, constrained(program, coordinates.origin))
+    terms = _terms(program, constrain(program, coordinates.origin))
     return Target(program, coordinates, terms, log_prior(program, coordinates.origin))
 
 

@@ -8,8 +8,9 @@ import pytest
 
 import scarlet_sed as ss
 from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.posterior import constrain
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
-from scarlet_sed.infer.sampling.target import constrained, coordinates_at
+from scarlet_sed.infer.sampling.target import coordinates_at
 from tests.infer import scenes
 from tests.infer.sampling.toys import linear_toy
 
@@ -52,7 +53,7 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
             assert float(slope @ direction) == pytest.approx((above - below) / 2e-4, rel=1e-5, abs=1e-5)
         # numbers drawn back have the conditional mean, and leave the others alone
         values = target.values(np.concatenate([places[0], np.zeros(linear.size)]))
-        plain = constrained(posterior.program, coordinates.unconstrained(places[0]))
+        plain = constrain(posterior.program, coordinates.unconstrained(places[0]))
         for path in posterior.paths:
             place = posterior.places[path]
             same = np.allclose(values[place.family][place.row], plain[place.family][place.row], rtol=1e-12)
