@@ -66,6 +66,7 @@ def test_shapes_defaults_and_names():
         "sky": (2,),
         "calibration": (2,),
         "shift": (2, 2),
+        "foreground": (2,),
     }
     assert not obs.parameters
     np.testing.assert_allclose(obs.sigma, 0.5)
