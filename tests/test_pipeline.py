@@ -66,7 +66,7 @@ def outcome(files, tmp_path_factory):
 def test_every_file_is_there(outcome):
     names = {path.name for path in outcome.folder.iterdir()}
     pictures = {"field.png", "residuals.png"}
-    assert names == pictures | {"catalog.fits", "catalog.ecsv", "metrics.json", "report.html", "scene"}
+    assert names == pictures | {"catalog.fits", "catalog.ecsv", "metrics.json", "report.html", "scene", "observations"}
     for name in names - {"catalog.ecsv"}:
         assert f"{outcome.folder / name} (" in outcome.summary()
     for name in pictures:

@@ -163,7 +163,7 @@ class OutputConfig:
     """What is written."""
 
     report: bool = option(True, doc="write report.html")
-    scene: bool = option(True, doc="write the scene/ folder")
+    scene: bool = option(True, doc="write the folders scene/ and observations/, from which sampling goes on")
     truth: Path | None = option(None, doc="a table of known sources to show beside the result")
     title: str | None = option(None, doc="the title of the report")
 

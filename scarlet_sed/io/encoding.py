@@ -1,8 +1,8 @@
 """Trees of modules as JSON and arrays, and back.
 
 A JSON scalar is itself. Everything else is an object with one telling key: `class`, `prior`, `constraint`, `dict`,
-`list`, `tuple`, `array`, `float`, `shared` (a number: constants that several places hold together are written once) or
-`emulator` (the hash of the weights that ship with the package, which are not written).
+`list`, `tuple`, `array`, `float`, `grid` (pixels on the sky), `shared` (a number: constants that several places hold
+together are written once) or `emulator` (the hash of the weights that ship with the package, which are not written).
 """
 
 import importlib
@@ -20,6 +20,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
 from scarlet_sed.errors import FileFormatError
+from scarlet_sed.instrument.geometry import PixelGrid
 from scarlet_sed.io import encoding_priors as priors
 from scarlet_sed.shared import Shared
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
@@ -104,6 +105,8 @@ def encode(node: Any, arrays: dict[str, np.ndarray], classes: Classes, path: str
             return module
         classes.written[id(node)] = len(classes.written)
         return {"shared": classes.written[id(node)], **module}
+    if isinstance(node, PixelGrid):
+        return {"grid": below(node.__getstate__(), "grid")}
     if isinstance(node, dist.Distribution):
         known = priors.distribution_name(node)
         if known is None and classes.allows(type(node)):
@@ -179,6 +182,8 @@ def decode(node: Any, arrays: Mapping[str, np.ndarray], classes: Classes, where:
                 return [below(item) for item in items]
             case {"tuple": items}:
                 return tuple(below(item) for item in items)
+            case {"grid": state}:
+                return _grid(below(state))
             case {"array": name, "kind": kind}:
                 return _array(arrays[name], kind, where)
             case {"float": text} if text in ("nan", "inf", "-inf"):
@@ -205,6 +210,16 @@ def _module(cls: type, values: Mapping[str, Any], below: Any, where: str) -> Any
     for name, value in values.items():
         object.__setattr__(module, name, below(value))
     return module
+
+
+def _grid(state: Mapping[str, Any]) -> PixelGrid:
+    """The grid with this state; it is the very same one, as none made from its WCS need be."""
+    (height, width), header = state["shape"], state["_header"]
+    if not (isinstance(height, int) and isinstance(width, int) and isinstance(header, (str, type(None)))):
+        raise ValueError("a pixel grid that is none")
+    grid = object.__new__(PixelGrid)
+    vars(grid).update({name: state[name] for name in ("shape", "_header", "_scale", "origin")})
+    return grid
 
 
 def _shipped(digest: str, where: str) -> NeuralEmulator:

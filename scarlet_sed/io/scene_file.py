@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import numpy as np
 
 from scarlet_sed.errors import FileFormatError
@@ -26,8 +25,8 @@ VERSION = 1
 _STRUCTURE = "scene.json"
 
 
-def save_scene(scene: eqx.Module, path: str | Path, *, classes: Iterable[type] = ()) -> Path:
-    """Write a scene (or any module of this package: a source, a spectrum), replacing what was there in one move.
+def save_scene(scene: Any, path: str | Path, *, classes: Iterable[type] = ()) -> Path:
+    """Write a scene (or any module of this package: a source, observations), replacing what was there in one move.
 
     Args:
         scene: modules, dicts, lists and tuples of arrays, numbers, strings, parameters, priors and ties.

@@ -12,11 +12,11 @@ from scarlet_sed.demo_scene import write_demo
 from scarlet_sed.infer import FitResult, truncated
 from scarlet_sed.io.catalog import build_catalog, component_table
 from scarlet_sed.io.config import read_config
+from scarlet_sed.io.fit_folder import save_fit
 from scarlet_sed.io.inputs import read_observations
 from scarlet_sed.io.outputs import output_folder, write_catalog, write_figure, write_json, write_text
 from scarlet_sed.io.propagation import Correlations
 from scarlet_sed.io.provenance import commit, machine, versions
-from scarlet_sed.io.scene_file import save_scene
 from scarlet_sed.pipeline.metrics import Clock, metrics, warnings_of
 from scarlet_sed.pipeline.starting import start_and_fit
 from scarlet_sed.pipeline.tables import read_table
@@ -30,6 +30,7 @@ WRITTEN = {
     "catalog.fits": "catalogue, also as .ecsv",
     "components.fits": "components of sources that are sums, also as .ecsv",
     "scene": "the fitted scene, for ss.load_scene",
+    "observations": "the data as they were fitted, for ss.load_scene and `scarlet-sed sample`",
     "metrics.json": "numbers of the run",
     "report.html": "report: open it in a browser",
 }
@@ -110,7 +111,7 @@ def run_fit(config_path: str | Path, out: str | Path, *, progress: bool = True) 
         if len(components) > len(catalog):
             write_catalog(folder, components, "components")
         if config.output.scene:
-            save_scene(fit.scene, folder / "scene")
+            save_fit(folder, fit.scene, fit.observations)
     notes = (*begun.notes, *warnings_of(catalog, measured))
     if config.output.report:
         with clock.stage("report"):
