@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from scarlet_sed.spectrum.base import Spectrum
 
 
+def path_of(name: str, part: str) -> str:
+    """The path of a part of what is called `name`; the only part of a thing is named '', and has its path.
+
+    Args:
+        name: of a source, or of a light in a blend.
+        part: as `components` has it.
+    """
+    return f"{name}.{part}" if part else name
+
+
 class Light(eqx.Module):
     """Anything that shines: a component, or a blend of lights."""
 
@@ -126,11 +136,11 @@ class Blend(Light):
     def components(self) -> Iterator[tuple[str, Component]]:
         for name, part in self.parts.items():
             for below, component in part.components():
-                yield (f"{name}.{below}" if below else name), component
+                yield path_of(name, below), component
 
     def mapped(self, function: Callable[[str, Component], Light]) -> Light:
         def within(name: str) -> Callable[[str, Component], Light]:
-            return lambda below, component: function(f"{name}.{below}" if below else name, component)
+            return lambda below, component: function(path_of(name, below), component)
 
         return Blend({name: part.mapped(within(name)) for name, part in self.parts.items()})
 

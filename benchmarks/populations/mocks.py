@@ -27,7 +27,7 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 
 import scarlet_sed as ss
-from scarlet_sed.infer.starting_points import Coordinates
+from scarlet_sed.infer.starting_points import FluxModel
 from scarlet_sed.io.cache import use_compilation_cache
 from scarlet_sed.parameters import as_float
 from scarlet_sed.pipeline import run_fit
@@ -101,7 +101,7 @@ def galaxies(seed: int, engine: Engine | None) -> QTable:
     rng = np.random.default_rng(seed)
     population = deep_field_population(engine=engine)
     filters = ss.Filters.load([band.name for band in BANDS])
-    coordinates = Coordinates.of(population, None)
+    model = FluxModel.of(population, None)
     rows: list[dict[str, Any]] = []
     places: list[np.ndarray] = []
     while len(places) < PER_FIELD:
@@ -118,10 +118,10 @@ def galaxies(seed: int, engine: Engine | None) -> QTable:
     redshift = rng.uniform(0.3, 7.0, PER_FIELD)
     keys = jax.random.split(jax.random.key(seed), PER_FIELD)
     for index, place in enumerate(places):
-        parts = jax.random.split(keys[index], len(coordinates.priors))
-        values = {path: prior.sample(k) for k, (path, prior) in zip(parts, coordinates.priors.items(), strict=True)}
+        parts = jax.random.split(keys[index], len(model.priors))
+        values = {path: prior.sample(k) for k, (path, prior) in zip(parts, model.priors.items(), strict=True)}
         values["log_mass"] = as_float(9.0)
-        flux = np.asarray(coordinates.fluxes(values, as_float(redshift[index]), filters), float)
+        flux = np.asarray(model.fluxes(values, as_float(redshift[index]), filters), float)
         factor = wanted[index] / flux[4]
         rows.append(
             {"east": place[0], "north": place[1], "redshift": redshift[index], "log_mass": 9.0 + np.log10(factor)}

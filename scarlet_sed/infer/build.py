@@ -22,6 +22,7 @@ from scarlet_sed.infer.families import (
 from scarlet_sed.infer.program import ComponentGroup, InstrumentParameters, ObservationProgram, Program
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.operator import Operator, build_operator
+from scarlet_sed.light import path_of
 from scarlet_sed.parameters import Parameter, Tied, as_float, replace_slots, slots
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.shared import is_shared, shared_ids
@@ -83,8 +84,7 @@ def _check_spectra(scene: Scene, observations: Sequence[Observation]) -> None:
             try:
                 component.spectrum.check(observation.filters, as_float(least))
             except ScarletSEDError as error:
-                where = f"{name}.{part}" if part else name
-                raise type(error)(f"{where}: {error.problem}", fix=error.fix) from error
+                raise type(error)(f"{path_of(name, part)}: {error.problem}", fix=error.fix) from error
 
 
 def _template(module: Any, prefix: str, leaves: Mapping[str, Any], places: Mapping[str, Place]) -> Any:
@@ -98,9 +98,8 @@ def _groups(
     index = {name: i for i, name in enumerate(scene.sources)}
     members: dict[tuple, list[tuple]] = {}
     for (name, part, component), screens, box in zip(scene.components(), scene.screens(), scene.boxes(), strict=True):
-        prefix = f"{name}.{part}." if part else f"{name}."
         stacked = (
-            _template(component, prefix, leaves, places),
+            _template(component, f"{path_of(name, part)}.", leaves, places),
             tuple(_template(screen, f"{name}.{path}.", leaves, places) for path, screen in screens),
             template_leaf(leaves, places, f"{name}.position"),
             template_leaf(leaves, places, f"{name}.redshift"),

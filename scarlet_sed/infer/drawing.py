@@ -37,16 +37,12 @@ def truncated(scene: Scene, observations: Any) -> dict[str, float]:
     order = _paths_by_group(scene, posterior)
     for paths, fluxes in zip(order, drawn, strict=True):
         found.update({path: float(1.0 - flux) for path, flux in zip(paths, np.asarray(fluxes, float), strict=False)})
-    return {path: found[path] for path in _component_paths(scene)}
-
-
-def _component_paths(scene: Scene) -> list[str]:
-    return [f"{name}.{part}" if part else name for name, part, _ in scene.components()]
+    return {path: found[path] for path in scene.component_paths()}
 
 
 def _paths_by_group(scene: Scene, posterior: LogPosterior) -> list[list[str]]:
     """The components of each group in its own order: groups keep the scene's order and fill by structure."""
-    boxes = dict(zip(_component_paths(scene), scene.boxes(), strict=True))
+    boxes = dict(zip(scene.component_paths(), scene.boxes(), strict=True))
     remaining = list(boxes)
     index = {name: i for i, name in enumerate(scene.sources)}
     order = []

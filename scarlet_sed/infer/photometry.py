@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.infer.levenberg import minimize
-from scarlet_sed.infer.starting_points import BOUND, Coordinates, redshifts, starting_points, starts_around
+from scarlet_sed.infer.starting_points import BOUND, FluxModel, redshifts, starting_points, starts_around
 from scarlet_sed.parameters import as_float, replace_slots, to_device
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
@@ -95,21 +95,21 @@ def fit_photometry(
     flux, error = _checked(fluxes, errors, len(filters), floor)
     prior = redshift if isinstance(redshift, dist.Distribution) else None
     known = np.zeros(len(flux)) if prior is not None else np.broadcast_to(np.asarray(redshift, float), (len(flux),))
-    coordinates = Coordinates.of(spectrum, prior)
-    if not coordinates.priors:
+    model = FluxModel.of(spectrum, prior)
+    if not model.priors:
         raise ParameterError("nothing is free in this spectrum", fix="give parameters priors")
     spectrum(filters, _lowest_redshift(prior, known))  # filters and domain, once, on concrete numbers
     key = jax.random.key(seed)
-    begin, drawn = starting_points(coordinates, filters, flux, error, known, key, library, starts, progress)
-    fitted = _fitted(coordinates, filters, flux, error, known, begin, steps, progress)
+    begin, drawn = starting_points(model, filters, flux, error, known, key, library, starts, progress)
+    fitted = _fitted(model, filters, flux, error, known, begin, steps, progress)
     if prior is not None:
         # where redshift is right, age, dust and metallicity may still sit in a minor mode
         best = fitted.position[np.arange(len(flux)), np.argmin(fitted.value, axis=1)]
-        there = np.asarray(redshifts(coordinates, as_float(best)))
-        begin = starts_around(coordinates, filters, flux, error, drawn, there, _FEWEST)
-        again = _fitted(coordinates, filters, flux, error, known, begin, steps, progress)
+        there = np.asarray(redshifts(model, as_float(best)))
+        begin = starts_around(model, filters, flux, error, drawn, there, _FEWEST)
+        again = _fitted(model, filters, flux, error, known, begin, steps, progress)
         fitted = _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(fitted, again, strict=True)))
-    return _result(coordinates, filters, flux, error, known, fitted, prior is not None)
+    return _result(model, filters, flux, error, known, fitted, prior is not None)
 
 
 def _lowest_redshift(prior: dist.Distribution | None, known: HostArray) -> float:
@@ -150,7 +150,7 @@ class _Fitted(NamedTuple):
 
 
 def _fitted(
-    coordinates: Coordinates,
+    model: FluxModel,
     filters: Filters,
     flux: HostArray,
     error: HostArray,
@@ -168,7 +168,7 @@ def _fitted(
         rows, columns = np.repeat(np.arange(galaxies), count), going.ravel()
         tried = to_device(np.asarray(max(1, round(effort * steps))), np.int32)
         ended, reached, curved = by_chunks(
-            partial(_minimized, coordinates, filters, steps=tried),
+            partial(_minimized, model, filters, steps=tried),
             position[rows, columns],
             *(a[rows] for a in (flux, error, known)),
             progress=lambda done, of: progress(f"fits: {done} of {of}"),
@@ -186,13 +186,13 @@ _FEWEST = 4
 
 @eqx.filter_jit
 def _minimized(
-    coordinates: Coordinates, filters: Filters, start: Array, data: Array, sigma: Array, redshift: Array, steps: Array
+    model: FluxModel, filters: Filters, start: Array, data: Array, sigma: Array, redshift: Array, steps: Array
 ) -> tuple[Array, Array, Array]:
     def one(start: Array, data: Array, sigma: Array, z: Array) -> tuple[Array, Array, Array]:
         def residuals(u: Array) -> Array:
-            return (coordinates.fluxes(coordinates.values(u), z, filters) - data) / sigma
+            return (model.fluxes(model.values(u), z, filters) - data) / sigma
 
-        found = minimize(residuals, coordinates.penalty, start, steps, BOUND)
+        found = minimize(residuals, model.penalty, start, steps, BOUND)
         return found.position, found.value, found.hessian
 
     return jax.vmap(one)(start, data, sigma, redshift)
@@ -200,20 +200,20 @@ def _minimized(
 
 @eqx.filter_jit
 def _described(
-    coordinates: Coordinates, filters: Filters, u: Array, covariance: Array, redshift: Array
+    model: FluxModel, filters: Filters, u: Array, covariance: Array, redshift: Array
 ) -> tuple[dict[str, Array], dict[str, Array], Array]:
     """Values, standard deviations and fluxes, a row each."""
 
     def one(u: Array, cov: Array, z: Array) -> tuple[dict[str, Array], dict[str, Array], Array]:
-        values, jacobian = coordinates.values(u), jax.jacfwd(coordinates.values)(u)
+        values, jacobian = model.values(u), jax.jacfwd(model.values)(u)
         spread = {p: jnp.sqrt(jnp.einsum("...i,ij,...j->...", j, cov, j)) for p, j in jacobian.items()}
-        return values, spread, coordinates.fluxes(values, z, filters)
+        return values, spread, model.fluxes(values, z, filters)
 
     return jax.vmap(one)(u, covariance, redshift)
 
 
 def _result(
-    coordinates: Coordinates,
+    model: FluxModel,
     filters: Filters,
     flux: HostArray,
     error: HostArray,
@@ -227,12 +227,12 @@ def _result(
     position, hessian = fitted.position[each, best], fitted.hessian[each, best]
     covariance = np.linalg.inv(hessian + 1e-6 * np.eye(hessian.shape[-1]))
 
-    values, spread, model = by_chunks(partial(_described, coordinates, filters), position, covariance, known)
+    values, spread, fluxes = by_chunks(partial(_described, model, filters), position, covariance, known)
     used = np.isfinite(error)
-    chi2 = np.sum(np.square(np.where(used, (flux - model) / error, 0.0)), axis=1)
+    chi2 = np.sum(np.square(np.where(used, (flux - fluxes) / error, 0.0)), axis=1)
     if free_redshift:
         flat = as_float(fitted.position.reshape(-1, position.shape[-1]))
-        modes = np.asarray(redshifts(coordinates, flat)).reshape(value.shape)
+        modes = np.asarray(redshifts(model, flat)).reshape(value.shape)
     else:
         modes = np.broadcast_to(known[:, None], value.shape)
     return PhotometryFit(
@@ -242,7 +242,7 @@ def _result(
         chi2=chi2,
         bands=used.sum(axis=1),
         log_posterior=-value[each, best],
-        model=model,
+        model=fluxes,
         modes=-value,
         mode_redshift=modes,
     )

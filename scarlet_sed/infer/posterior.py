@@ -90,18 +90,18 @@ class LogPosterior:
         return {path: values[place.family][place.row] for path, place in self.places.items()}
 
     def pack(self, values: Mapping[str, Any]) -> FamilyValues:
-        """Families from parameter values by path; paths not given keep their starting values.
+        """Families from parameter values by path, which may be traced; paths not given keep their starting values.
 
         Raises:
             ParameterError: for an unknown path.
         """
-        arrays = [np.array(family) for family in self.start]
+        rows: dict[int, dict[int, Any]] = {}
         for path, value in values.items():
             if path not in self.places:
                 raise ParameterError(f"{path!r} is not a free parameter", fix=f"choose among {self.paths[:20]}")
             place = self.places[path]
-            arrays[place.family][place.row] = value
-        return tuple(jnp.asarray(array) for array in arrays)
+            rows.setdefault(place.family, {})[place.row] = value
+        return tuple(_with_rows(family, rows.get(index, {})) for index, family in enumerate(self.start))
 
     def at(self, values: FamilyValues) -> tuple[Scene, tuple[Observation, ...]]:
         """Scene and observations with their free parameters set to these values."""
@@ -131,6 +131,18 @@ class LogPosterior:
                 f"sampling needs proper priors, and these are flat without bounds: {', '.join(improper[:20])}",
                 fix='give them a prior, e.g. scene.free("*.flux", dist.LogNormal(0, 3))',
             )
+
+
+def _with_rows(family: Array, rows: Mapping[int, Any]) -> Array:
+    """A (row, *shape) family with some of its rows replaced."""
+    if any(isinstance(value, jax.core.Tracer) for value in rows.values()):
+        stacked = jnp.stack([jnp.broadcast_to(value, family.shape[1:]) for value in rows.values()])
+        return family.at[np.array(list(rows))].set(stacked.astype(family.dtype))
+    # on the host, where nothing has to be compiled for the shape
+    array = np.array(family)
+    for row, value in rows.items():
+        array[row] = value
+    return jnp.asarray(array)
 
 
 @jax.jit

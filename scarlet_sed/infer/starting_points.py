@@ -22,7 +22,7 @@ BOUND = 9.0
 """Unconstrained numbers stay within plus and minus this."""
 
 
-class Coordinates(NamedTuple):
+class FluxModel(NamedTuple):
     """How a vector of unconstrained numbers becomes a spectrum and a redshift."""
 
     spectrum: Spectrum
@@ -31,14 +31,14 @@ class Coordinates(NamedTuple):
     sizes: dict[str, int]
 
     @staticmethod
-    def of(spectrum: Spectrum, redshift: dist.Distribution | None) -> "Coordinates":
+    def of(spectrum: Spectrum, redshift: dist.Distribution | None) -> "FluxModel":
         free: Mapping[str, Parameter] = free_parameters(spectrum)
         priors = {path: parameter.prior for path, parameter in free.items()}
         shapes = {path: parameter.value.shape for path, parameter in free.items()}
         if redshift is not None:
             priors["redshift"], shapes["redshift"] = redshift, ()
         sizes = {p: int(np.prod(bijection(prior, shapes[p]).inverse_shape(shapes[p]))) for p, prior in priors.items()}
-        return Coordinates(spectrum, priors, shapes, sizes)
+        return FluxModel(spectrum, priors, shapes, sizes)
 
     def values(self, u: Array) -> dict[str, Array]:
         found, start = {}, 0
@@ -63,7 +63,7 @@ class Coordinates(NamedTuple):
 
 
 def starting_points(
-    coordinates: Coordinates,
+    model: FluxModel,
     filters: Filters,
     flux: HostArray,
     error: HostArray,
@@ -78,23 +78,23 @@ def starting_points(
     Returns:
         (galaxy, start, n) unconstrained numbers, and (draw, n) those of the last draws they were chosen from.
     """
-    free_redshift = "redshift" in coordinates.priors
+    free_redshift = "redshift" in model.priors
     groups = [np.arange(len(flux))] if free_redshift else [np.flatnonzero(known == z) for z in np.unique(known)]
     count = library if free_redshift else max(starts * 8, library // max(len(groups), 10))
-    found: HostArray = np.empty((len(flux), starts, sum(coordinates.sizes.values())))
+    found: HostArray = np.empty((len(flux), starts, sum(model.sizes.values())))
     for index, rows in enumerate(groups):
-        points, models = _library(coordinates, filters, jax.random.fold_in(key, index), count, float(known[rows[0]]))
-        redshift = np.asarray(redshifts(coordinates, as_float(points))) if free_redshift else None
+        points, models = _library(model, filters, jax.random.fold_in(key, index), count, float(known[rows[0]]))
+        redshift = np.asarray(redshifts(model, as_float(points))) if free_redshift else None
         for row in rows:
             chosen, factor = _best(models, flux[row], error[row], redshift, starts)
-            found[row] = _rescaled(coordinates, points[chosen], factor)
+            found[row] = _rescaled(model, points[chosen], factor)
         if index % 20 == 0:
             progress(f"starts: {index + 1} of {len(groups)} redshifts")
     return found, points
 
 
 def starts_around(
-    coordinates: Coordinates,
+    model: FluxModel,
     filters: Filters,
     flux: HostArray,
     error: HostArray,
@@ -105,18 +105,18 @@ def starts_around(
     """(galaxy, start, n) unconstrained starting points at one redshift each, from draws that were near it.
 
     Args:
-        coordinates, filters, flux, error: of the fit.
+        model, filters, flux, error: of the fit.
         library: (draw, n) unconstrained draws.
         redshift: (galaxy,).
         starts: per galaxy.
     """
-    drawn = np.asarray(redshifts(coordinates, as_float(library)))
+    drawn = np.asarray(redshifts(model, as_float(library)))
     found: HostArray = np.empty((len(flux), starts, library.shape[1]))
     for row, z in enumerate(redshift):
         near = library[np.argsort(np.abs(np.log1p(drawn) - np.log1p(z)))[:_NEAR]]
-        points, models = by_chunks(partial(_put_at, coordinates, filters, redshift=as_float(z)), near)
+        points, models = by_chunks(partial(_put_at, model, filters, redshift=as_float(z)), near)
         chosen, factor = _best(models.astype(np.float64), flux[row], error[row], None, starts)
-        found[row] = _rescaled(coordinates, points[chosen], factor)
+        found[row] = _rescaled(model, points[chosen], factor)
     return found
 
 
@@ -125,35 +125,35 @@ _NEAR = 512
 
 
 @eqx.filter_jit
-def _put_at(coordinates: Coordinates, filters: Filters, points: Array, redshift: Array) -> tuple[Array, Array]:
+def _put_at(model: FluxModel, filters: Filters, points: Array, redshift: Array) -> tuple[Array, Array]:
     """(row, n) the points with this redshift, and (row, band) their fluxes."""
 
     def one(u: Array) -> tuple[Array, Array]:
-        moved = coordinates.unconstrained({**coordinates.values(u), "redshift": redshift})
-        return moved, coordinates.fluxes(coordinates.values(moved), redshift, filters)
+        moved = model.unconstrained({**model.values(u), "redshift": redshift})
+        return moved, model.fluxes(model.values(moved), redshift, filters)
 
     return jax.vmap(one)(points)
 
 
 def _library(
-    coordinates: Coordinates, filters: Filters, key: Array, count: int, redshift: float
+    model: FluxModel, filters: Filters, key: Array, count: int, redshift: float
 ) -> tuple[HostArray, HostArray]:
     """(draw, n) unconstrained numbers from the priors, and (draw, band) their fluxes."""
-    draw = partial(_drawn, coordinates, filters, redshift=as_float(redshift))
+    draw = partial(_drawn, model, filters, redshift=as_float(redshift))
     points, models = by_chunks(draw, jax.random.split(key, count))
     return points, models.astype(np.float64)
 
 
 @eqx.filter_jit
-def _drawn(coordinates: Coordinates, filters: Filters, keys: Array, redshift: Array) -> tuple[Array, Array]:
+def _drawn(model: FluxModel, filters: Filters, keys: Array, redshift: Array) -> tuple[Array, Array]:
     def one(key: Array) -> tuple[Array, Array]:
-        parts = jax.random.split(key, len(coordinates.priors))
+        parts = jax.random.split(key, len(model.priors))
         values = {
-            path: prior.sample(k, coordinates.shapes[path][: len(coordinates.shapes[path]) - len(prior.event_shape)])
-            for k, (path, prior) in zip(parts, coordinates.priors.items(), strict=True)
+            path: prior.sample(k, model.shapes[path][: len(model.shapes[path]) - len(prior.event_shape)])
+            for k, (path, prior) in zip(parts, model.priors.items(), strict=True)
         }
-        u = coordinates.unconstrained(values)
-        return u, coordinates.fluxes(coordinates.values(u), redshift, filters)
+        u = model.unconstrained(values)
+        return u, model.fluxes(model.values(u), redshift, filters)
 
     return jax.vmap(one)(keys)
 
@@ -175,28 +175,28 @@ def _best(
     return chosen, factor[chosen]
 
 
-def _rescaled(coordinates: Coordinates, points: HostArray, factor: HostArray) -> HostArray:
+def _rescaled(model: FluxModel, points: HostArray, factor: HostArray) -> HostArray:
     """The points with their amplitude multiplied where the spectrum has a free one."""
-    path = next((p for p in coordinates.priors if p.split(".")[-1] in ("log_mass", "flux")), None)
-    return points if path is None else np.asarray(_moved(coordinates, path, as_float(points), as_float(factor)))
+    path = next((p for p in model.priors if p.split(".")[-1] in ("log_mass", "flux")), None)
+    return points if path is None else np.asarray(_moved(model, path, as_float(points), as_float(factor)))
 
 
 @eqx.filter_jit
-def _moved(coordinates: Coordinates, path: str, points: Array, factor: Array) -> Array:
+def _moved(model: FluxModel, path: str, points: Array, factor: Array) -> Array:
     def moved(u: Array, by: Array) -> Array:
-        values = coordinates.values(u)
+        values = model.values(u)
         new = values[path] + jnp.log10(by) if path.endswith("log_mass") else values[path] * by
-        support = coordinates.priors[path].support
+        support = model.priors[path].support
         low, high = (
             jnp.asarray(getattr(support, n, d)) for n, d in (("lower_bound", -jnp.inf), ("upper_bound", jnp.inf))
         )
         margin = jnp.where(jnp.isfinite(high - low), 0.01 * (high - low), 0.0)
-        return coordinates.unconstrained({**values, path: jnp.clip(new, low + margin, high - margin)})
+        return model.unconstrained({**values, path: jnp.clip(new, low + margin, high - margin)})
 
     return jax.vmap(moved)(points, factor)
 
 
 @eqx.filter_jit
-def redshifts(coordinates: Coordinates, points: Array) -> Array:
+def redshifts(model: FluxModel, points: Array) -> Array:
     """(row,) redshifts of (row, n) unconstrained numbers."""
-    return jax.vmap(lambda u: coordinates.values(u)["redshift"])(points)
+    return jax.vmap(lambda u: model.values(u)["redshift"])(points)

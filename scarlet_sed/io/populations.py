@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.io.propagation import Errors
-from scarlet_sed.light import Component
+from scarlet_sed.light import Component, path_of
 from scarlet_sed.parameters import replace_slots, slots
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
@@ -53,7 +53,7 @@ def population_columns(plain: Scene, errors: Errors) -> dict[str, Any]:
 def _of_source(plain: Scene, name: str, errors: Errors) -> tuple[HostArray, HostArray] | None:
     source = plain.sources[name]
     parts = {
-        (f"{name}.{part}" if part else name): component
+        path_of(name, part): component
         for part, component in source.components()
         if isinstance(component.spectrum, StellarPopulation)
     }

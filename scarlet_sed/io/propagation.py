@@ -9,7 +9,7 @@ import numpy as np
 
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.shapes import Shape, shape_of
-from scarlet_sed.light import Component
+from scarlet_sed.light import Component, path_of
 from scarlet_sed.parameters import replace_slots, slots, tie_target
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.scene.scene import Scene
@@ -106,7 +106,7 @@ def parts_of(plain: Scene, name: str, observations: Sequence[Observation], error
     source = plain.sources[name]
     found = []
     for part, component in source.components():
-        path = f"{name}.{part}" if part else name
+        path = path_of(name, part)
         spectrum = f"{path}.spectrum."
         free = tuple(p.removeprefix(spectrum) for p in errors.sigma if p.startswith(spectrum))
         keys = [*(spectrum + each for each in free), f"{name}.redshift"]

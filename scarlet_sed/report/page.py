@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 import scarlet_sed.plot as plot
 from scarlet_sed.infer.result import FitResult
 from scarlet_sed.io.flags import Flag
+from scarlet_sed.light import path_of
 from scarlet_sed.plot.observed import layers_of
 from scarlet_sed.plot.view import regrid
 from scarlet_sed.report.goodness import BandGoodness, goodness_grid
@@ -183,7 +184,7 @@ def _sed(content: Content, name: str) -> str:
     made, fit = content.populated, content.fit
     if made is None or name not in made.flux:
         return ""
-    components = {(f"{name}.{part}" if part else name): c for part, c in fit.scene.sources[name].components()}
+    components = {path_of(name, part): c for part, c in fit.scene.sources[name].components()}
     populations = tuple(c.spectrum for c in components.values() if isinstance(c.spectrum, StellarPopulation))
     if len(populations) < len(components):
         return ""

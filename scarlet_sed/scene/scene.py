@@ -11,7 +11,7 @@ from astropy.coordinates import SkyCoord
 
 from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.instrument.frame import Frame
-from scarlet_sed.light import Component
+from scarlet_sed.light import Component, path_of
 from scarlet_sed.parameters import Parameter, Parameterized, Tied, current_values, resolve, transparent
 from scarlet_sed.scene.boxes import Box, merge, place, requested_width
 from scarlet_sed.scene.screen import DustScreen
@@ -57,6 +57,10 @@ class Scene(Parameterized):
     def components(self) -> list[tuple[str, str, Component]]:
         """(source name, component name, component), in order; the only component of a source is named ''."""
         return [(name, part, comp) for name, source in self.sources.items() for part, comp in source.components()]
+
+    def component_paths(self) -> list[str]:
+        """The path of each of `components`: `source.component`, or the source's name for its only one."""
+        return [path_of(name, part) for name, part, _ in self.components()]
 
     def screens(self) -> list[tuple[tuple[str, DustScreen], ...]]:
         """For each of `components`, the screens in front of it with their paths in the source, from the inside out."""

@@ -16,7 +16,7 @@ from scarlet_sed.constraints import lowest
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.windows import Window, colours, common, overlap, window, wings, within
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.light import Component, Light
+from scarlet_sed.light import Component, Light, path_of
 from scarlet_sed.parameters import Parameter, current_values, freeze, resolve
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.scene.source import Source
@@ -62,7 +62,7 @@ def linear_fluxes(scene: Scene, observations: Observations) -> LinearFluxes:
     """
     several = as_list(observations)
     bands = tuple(dict.fromkeys(band for observation in several for band in observation.bands))
-    paths = [f"{name}.{part}" if part else name for name, part, _ in scene.components()]
+    paths = scene.component_paths()
     patches = _unit_images(scene, several, bands)
     floors = _floors(scene)
     flux = np.full((len(paths), len(bands)), np.nan)
@@ -200,7 +200,7 @@ def initialize(scene: Scene, observations: Any) -> Scene:
     values = current_values(scene)
     new: dict[str, Any] = {}
     for name, part, component in scene.components():
-        path = f"{name}.{part}" if part else name
+        path = path_of(name, part)
         best, error = linear.flux[path], linear.error[path]
         for slot in ("flux", "weights"):
             leaf = getattr(component.spectrum, slot, None)

@@ -8,7 +8,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.errors import FilterError
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
-from scarlet_sed.light import Component
+from scarlet_sed.light import Component, path_of
 from scarlet_sed.morphology.point import Point
 from scarlet_sed.parameters import Parameter
 from scarlet_sed.photometry.filters import Filters
@@ -170,7 +170,7 @@ def _photometry(
     order = [linear.bands.index(band) for band in bands]
     flux, error = [], []
     for name in names:
-        paths = [f"{name}.{part}" if part else name for part, _ in scene.sources[name].components()]
+        paths = [path_of(name, part) for part, _ in scene.sources[name].components()]
         flux.append(np.sum([linear.flux[path] for path in paths], axis=0)[order])
         error.append(np.sqrt(np.sum([np.square(linear.error[path]) for path in paths], axis=0))[order])
     return np.array(flux), np.array(error)
@@ -182,7 +182,7 @@ def _populated(
     best = {path: values[start.row] for path, values in start.fit.values.items()}
     begun = population.set({path: value for path, value in best.items() if path != "redshift"})
     components = source.components()
-    light = [np.nansum(np.maximum(linear.flux[f"{name}.{part}" if part else name], 0.0)) for part, _ in components]
+    light = [np.nansum(np.maximum(linear.flux[path_of(name, part)], 0.0)) for part, _ in components]
     shares = np.maximum(np.array(light) / max(np.sum(light), 1e-30), 0.01)
     share_of = dict(zip((part for part, _ in components), shares / shares.sum(), strict=True))
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.infer.sampling.bands import flux_bands
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.parameters import slots
-from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.typing import Array, HostArray
 
 if TYPE_CHECKING:
@@ -74,11 +74,7 @@ def _axes(posterior: Posterior) -> tuple[dict[str, list[str]], dict[str, Any]]:
     dims: dict[str, list[str]] = {}
     coords: dict[str, Any] = {}
     scene, observations = posterior.posterior.scene, posterior.posterior.observations
-    bands = {
-        f"{name}.{part}.spectrum.flux" if part else f"{name}.spectrum.flux": component.spectrum.bands
-        for name, part, component in scene.components()
-        if isinstance(component.spectrum, FreeSpectrum)
-    }
+    bands = flux_bands(scene)
     for observation in observations:
         own = observation.filters.names
         bands |= {f"{observation.name}.{slot}": own for slot in ("sky", "calibration", "foreground")}

@@ -21,6 +21,7 @@ from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.families import FamilyValues, Gather, materialize
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.bands import flux_bands
 from scarlet_sed.infer.sampling.target import Coordinates, against, log_prior
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.noise import GaussianNoise
@@ -294,11 +295,7 @@ def _shining(posterior: LogPosterior, paths: set[str]) -> tuple[Array, ...]:
 
 def _bands(posterior: LogPosterior) -> dict[str, list[tuple[str, str]]]:
     """By path, for each number the observation (all of them: "") and the band in which it shows."""
-    found = {}
-    for name, part, component in posterior.scene.components():
-        if isinstance(component.spectrum, FreeSpectrum):
-            path = f"{name}.{part}.spectrum.flux" if part else f"{name}.spectrum.flux"
-            found[path] = [("", band) for band in component.spectrum.bands]
+    found = {path: [("", band) for band in bands] for path, bands in flux_bands(posterior.scene).items()}
     for observation in posterior.observations:
         found[f"{observation.name}.sky"] = [(observation.name, band) for band in observation.filters.names]
     # what others are tied to shows in more places than its own: it is sampled

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpyro
 
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
@@ -51,7 +50,7 @@ def numpyro_model(scene: Scene, observations: Any) -> Callable[..., dict[str, Ar
                 # a prior of smaller shape holds for each element on its own
                 each = shapes[path][: len(shapes[path]) - len(prior.event_shape)]
                 found[path] = numpyro.sample(path, prior.expand(each).to_event(len(each)))
-        numpyro.factor("log_likelihood", posterior.program.log_likelihood(_packed(posterior, found)))
+        numpyro.factor("log_likelihood", posterior.program.log_likelihood(posterior.pack(found)))
         return found
 
     return model
@@ -62,16 +61,3 @@ def _given(path: str, value: Any, shape: tuple[int, ...]) -> Array:
     if array.shape != shape:
         raise ParameterError(f"{path!r} has the shape {shape}, not {array.shape}", fix="give every element")
     return array
-
-
-def _packed(posterior: LogPosterior, found: Mapping[str, Array]) -> FamilyValues:
-    families = list(posterior.start)
-    rows: dict[int, list[tuple[int, Array]]] = {}
-    for path, place in posterior.places.items():
-        rows.setdefault(place.family, []).append((place.row, found[path]))
-    for family, members in rows.items():
-        whole = families[family]
-        at = jnp.array([row for row, _ in members])
-        stacked = jnp.stack([value for _, value in members])
-        families[family] = whole.at[at].set(stacked.astype(whole.dtype))
-    return tuple(families)
