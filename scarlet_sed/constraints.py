@@ -1,7 +1,7 @@
 """Supports that numpyro lacks, each with a smooth bijection from the real numbers.
 
 `ellipse` (the open unit disc) holds ellipticities; `image_simplex` holds non-negative images that sum to one.
-Both are registered with `numpyro.distributions.biject_to`, so a prior on them is sampled without further ado.
+Both are registered with `numpyro.distributions.biject_to`, so that NumPyro's own samplers take priors on them.
 """
 
 import math
@@ -15,6 +15,7 @@ from numpyro.distributions import biject_to, constraints
 from numpyro.distributions.transforms import ParameterFreeTransform, ZeroSumTransform
 from numpyro.distributions.util import validate_sample
 
+from scarlet_sed.errors import ParameterError
 from scarlet_sed.typing import Array, HostArray
 
 
@@ -30,10 +31,27 @@ class _UnitDisc(constraints.ParameterFreeConstraint):
         return jnp.zeros_like(prototype)
 
 
-class _ImageSimplex(constraints.ParameterFreeConstraint):
-    """Images (height, width) of non-negative pixels that sum to one."""
+class _ImageSimplex(constraints.Constraint):
+    """Images (height, width) of non-negative pixels that sum to one.
+
+    Args:
+        image_shape: (height, width), for numpyro, which asks the support alone for its bijection; None where the value
+            says it.
+    """
 
     event_dim = 2
+
+    def __init__(self, image_shape: tuple[int, int] | None = None) -> None:
+        self.image_shape = image_shape
+
+    def tree_flatten(self) -> tuple:
+        return (), ((), {"image_shape": self.image_shape})
+
+    def eq(self, other: object, static: bool = False) -> bool:
+        return isinstance(other, _ImageSimplex) and other.image_shape == self.image_shape
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.image_shape))
 
     def __call__(self, x: Array) -> Array:
         return (x >= 0).all(axis=(-2, -1)) & (abs(x.sum(axis=(-2, -1)) - 1) < 1e-4)
@@ -68,8 +86,6 @@ class ImageSimplexTransform(ParameterFreeTransform):
     """Vectors of height*width - 1 numbers onto images that sum to one: a softmax of an isometric zero-sum basis.
 
     Without the zero-sum basis the softmax has a flat direction (add a constant), which no sampler likes.
-    The image must be square or its shape given; the inverse takes any shape.
-
     Args:
         shape: (height, width) of the image.
     """
@@ -116,12 +132,22 @@ def _biject_to_disc(_: _UnitDisc) -> UnitDiscTransform:
     return UnitDiscTransform()
 
 
+@biject_to.register(_ImageSimplex)
+def _biject_to_images(support: _ImageSimplex) -> ImageSimplexTransform:
+    if support.image_shape is None:
+        raise ParameterError(
+            "image_simplex alone does not say how large its images are",
+            fix="give the image a prior that does, such as ss.SmoothImage(shape)",
+        )
+    return ImageSimplexTransform(support.image_shape)
+
+
 def bijection(prior: dist.Distribution, shape: tuple[int, ...]) -> dist.transforms.Transform:
     """The transform from unconstrained numbers to the support of a prior, for values of a given shape.
 
     Args:
         prior: any numpyro distribution.
-        shape: shape of the value, which the image support needs.
+        shape: shape of the value, which the support of flat images needs.
     """
     if keeps_unit_sum(prior):
         return ImageSimplexTransform((shape[-2], shape[-1]))
@@ -199,7 +225,6 @@ class SmoothImage(dist.Distribution):
 
     arg_constraints: ClassVar = {"scale": constraints.positive}
     constructor_arguments = ("image_shape", "scale")
-    support = image_simplex
     pytree_data_fields = ("scale",)
     pytree_aux_fields = ("image_shape",)
 
@@ -209,6 +234,10 @@ class SmoothImage(dist.Distribution):
         self.image_shape = (int(image_shape[0]), int(image_shape[1]))
         self.scale = scale
         super().__init__(batch_shape=jnp.shape(scale), event_shape=self.image_shape, validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=2)
+    def support(self) -> constraints.Constraint:
+        return _ImageSimplex(self.image_shape)
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:

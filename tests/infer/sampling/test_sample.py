@@ -5,7 +5,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import constraints
-from numpyro.infer.util import log_density
 
 import scarlet_sed as ss
 from scarlet_sed.errors import ImproperPriorError, ParameterError
@@ -168,24 +167,3 @@ def test_improper_priors_and_senseless_arguments_are_refused(blend):
     for wrong in ({"chains": 1}, {"draws": 0}, {"target_accept": 1.0}, {"mass": "heavy"}, {"method": "pmap"}):
         with pytest.raises(ParameterError, match=next(iter(wrong))):
             ss.sample(blend, **wrong)
-
-
-@pytest.mark.parametrize("prior", [dist.Normal(np.zeros(2), 12.0), dist.Normal(0.0, 12.0)], ids=["each", "one for all"])
-def test_the_numpyro_model_is_the_same_density(rng, prior):
-    toy = linear_toy()
-    scene = toy.scene.free("*.flux", prior)
-    posterior = ss.LogPosterior(scene, toy.observation)
-    model = ss.numpyro_model(scene, toy.observation)
-    values = {path: np.asarray(posterior.unpack(posterior.start)[path]) for path in posterior.paths}
-    changed = {path: v + rng.normal(size=v.shape).astype(v.dtype) * 0.01 for path, v in values.items()}
-    densities = [float(log_density(model, (), {}, v)[0]) for v in (values, changed)]
-    expected = [float(posterior.log_prob(posterior.pack(v))) for v in (values, changed)]
-    np.testing.assert_allclose(np.diff(densities), np.diff(expected), atol=2e-2)
-    given = {"a.spectrum.flux": values["a.spectrum.flux"]}
-    rest = {path: v for path, v in values.items() if path not in given}
-    density, trace = log_density(model, (given,), {}, rest)
-    assert "a.spectrum.flux" not in trace and float(density) > densities[0]
-    with pytest.raises(ParameterError, match=r"c\.redshift"):
-        log_density(model, ({"c.redshift": 1.0},), {}, rest)
-    with pytest.raises(ParameterError, match=r"has the shape \(2,\)"):
-        log_density(model, ({"a.spectrum.flux": 1.0},), {}, rest)
