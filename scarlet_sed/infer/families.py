@@ -100,6 +100,23 @@ class Family(eqx.Module):
             return jnp.clip(unconstrained, -_ROUNDEST, _ROUNDEST)
         return unconstrained
 
+    def off_edges(self, value: Array) -> Array:
+        """The same (row, *shape) values, those that rounding put on a bound of their support moved next to it, inside.
+
+        -1 + exp(-25) is -1 in float32, which has no finite unconstrained number to go on from.
+        """
+
+        def each(prior: dist.Distribution, v: Array) -> Array:
+            support = base_support(prior)
+            low, high = (getattr(support, name, None) for name in ("lower_bound", "upper_bound"))
+            # distances to a bound are rounded as the larger of the bounds is
+            largest = sum((jnp.where(jnp.isfinite(b), jnp.abs(b), 0.0) for b in (low, high) if b is not None), 0.0)
+            margin = jnp.maximum(2 * jnp.finfo(v.dtype).eps * largest, jnp.finfo(v.dtype).tiny)
+            v = v if low is None else jnp.maximum(v, low + margin)
+            return v if high is None else jnp.minimum(v, high - margin)
+
+        return jax.vmap(each)(self.prior, value)
+
     def log_jacobian(self, unconstrained: Array) -> Array:
         """Scalar: log |d value / d unconstrained| summed over rows."""
 

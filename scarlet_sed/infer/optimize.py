@@ -15,7 +15,7 @@ from scarlet_sed.infer.covariance import is_image, laplace
 from scarlet_sed.infer.curvature import prior_curvature
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.newton import polish as polished
-from scarlet_sed.infer.posterior import LogPosterior, constrain
+from scarlet_sed.infer.posterior import LogPosterior, constrain_inside
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
 from scarlet_sed.infer.status import FitStatus
@@ -208,7 +208,7 @@ def _whitened_at(posterior: LogPosterior, unconstrained: FamilyValues, seed: int
 
 def compilations() -> int:
     """How many programs the optimiser has compiled so far in this process."""
-    transform: Any = constrain
+    transform: Any = constrain_inside
     return _compiled_chunk.count + prior_curvature.count + int(transform._cache_size())
 
 

@@ -69,8 +69,8 @@ class LogPosterior:
         return log_likelihood(self.program, values)
 
     def constrain(self, unconstrained: FamilyValues) -> FamilyValues:
-        """Parameters from unconstrained numbers."""
-        return constrain(self.program, unconstrained)
+        """Parameters from unconstrained numbers; never on a bound of a support, where rounding may put them."""
+        return constrain_inside(self.program, unconstrained)
 
     def unconstrain(self, values: FamilyValues) -> FamilyValues:
         """Unconstrained numbers from parameters.
@@ -161,6 +161,12 @@ def log_likelihood(program: Program, values: FamilyValues) -> Array:
 def constrain(program: Program, unconstrained: FamilyValues) -> FamilyValues:
     """Parameters of a program from unconstrained numbers."""
     return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+
+
+@jax.jit
+def constrain_inside(program: Program, unconstrained: FamilyValues) -> FamilyValues:
+    """Parameters of a program from unconstrained numbers, so that there is a way back: for results, not for densities."""
+    return tuple(f.off_edges(f.constrain(u)) for f, u in zip(program.families, unconstrained, strict=True))
 
 
 def _all_unconstrained(families: tuple[Family, ...], values: FamilyValues) -> FamilyValues:

@@ -3,10 +3,11 @@
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from numpyro.distributions import constraints
 
 import scarlet_sed as ss
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.infer.optimize import compilations
+from scarlet_sed.infer.optimize import compilations, refined
 from tests.infer.scenes import TRUTH, mock, observation, scene
 
 
@@ -96,6 +97,17 @@ def test_too_few_steps_is_a_status() -> None:
     assert result.status is ss.FitStatus.MAX_STEPS and not result.status.success
     assert "steps" in result.status.advice
     assert result.uncertainties is None
+
+
+def test_a_fit_that_ends_on_a_bound_can_go_on() -> None:
+    """Fluxes that want to be below their lower bound: -1 + exp(-25) is -1 in float32."""
+    obs, frame = mock()
+    bound = scene(frame, free=False).free("a.spectrum.flux", constraints.greater_than(-1.0))
+    darker = obs.with_data(np.asarray(obs.data) - 2 * ss.render_sources(bound, obs)["a"])
+    result = ss.fit(bound, darker, progress=False, uncertainties=False)
+    np.testing.assert_allclose(result.scene.values["a.spectrum.flux"], -1.0, atol=1e-3)
+    assert refined(result).status is ss.FitStatus.CONVERGED
+    ss.LogPosterior(result.scene, darker).unconstrain(result.values)
 
 
 def test_nothing_free_is_an_error() -> None:

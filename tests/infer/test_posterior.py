@@ -61,6 +61,32 @@ def test_constrain_and_unconstrain_are_inverse() -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), again, posterior.start)
 
 
+@pytest.mark.parametrize(
+    "prior",
+    [
+        constraints.greater_than(-1.0),
+        constraints.less_than(30.0),
+        constraints.interval(-100.0, 1.0),
+        dist.Uniform(0.999, 1.0),
+        dist.TruncatedNormal(1.0, 1.0, low=0.0),
+        dist.LogNormal(0.0, 1.0),
+        dist.Normal(0.0, 1.0),
+        dist.Uniform(np.full(3, 0.9995), np.full(3, 1.0)).to_event(1),
+    ],
+    ids=str,
+)
+def test_values_that_round_onto_an_edge_have_a_way_back(prior: dist.Distribution) -> None:
+    """As far out as optimisers go, and further; values inside stay what they are."""
+    obs, frame = mock()
+    flux = ss.FreeSpectrum(ss.Parameter(np.full(3, 0.9997), prior), BANDS)
+    posterior = ss.LogPosterior(ss.Scene({"g": ss.Source((0.0, 0.0), flux * ss.Gaussian(0.1))}, frame), obs)
+    for step in (-40.0, -25.0, -9.0, 9.0, 25.0):
+        out = tuple(jnp.full_like(u, step) for u in posterior.unconstrain(posterior.start))
+        back = posterior.unconstrain(posterior.constrain(out))
+        assert np.all(np.isfinite(back[0]))
+    np.testing.assert_allclose(posterior.constrain(posterior.unconstrain(posterior.start))[0], 0.9997, rtol=2e-5)
+
+
 def test_ties_and_shared_parameters_count_once() -> None:
     """Two components share their source's position; a tie across sources adds no parameter but moves both."""
     obs, frame = mock()
