@@ -165,7 +165,7 @@ def constrain(program: Program, unconstrained: FamilyValues) -> FamilyValues:
 
 @jax.jit
 def constrain_inside(program: Program, unconstrained: FamilyValues) -> FamilyValues:
-    """Parameters of a program from unconstrained numbers, so that there is a way back: for results, not for densities."""
+    """Parameters of a program from unconstrained numbers, with a way back: for results, not for densities."""
     return tuple(f.off_edges(f.constrain(u)) for f, u in zip(program.families, unconstrained, strict=True))
 
 
