@@ -64,6 +64,7 @@ from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 
 if TYPE_CHECKING:
     from scarlet_sed import plot
+    from scarlet_sed.infer.sampling.check import Check, check
     from scarlet_sed.infer.sampling.draws import Posterior
     from scarlet_sed.infer.sampling.export import save_posterior
     from scarlet_sed.infer.sampling.model import numpyro_model
@@ -85,6 +86,8 @@ _LATER = {
     "Posterior": "scarlet_sed.infer.sampling.draws",
     "SampleStatus": "scarlet_sed.infer.sampling.status",
     "Predictive": "scarlet_sed.infer.sampling.predictive",
+    "Check": "scarlet_sed.infer.sampling.check",
+    "check": "scarlet_sed.infer.sampling.check",
     "numpyro_model": "scarlet_sed.infer.sampling.model",
     "posterior_predictive": "scarlet_sed.infer.sampling.predictive",
     "prior_predictive": "scarlet_sed.infer.sampling.predictive",
@@ -113,6 +116,7 @@ __all__ = [
     "Burst",
     "Calzetti",
     "CharlotFall",
+    "Check",
     "Component",
     "Constant",
     "Continuity",
@@ -168,6 +172,7 @@ __all__ = [
     "Tied",
     "Window",
     "axis_ratio",
+    "check",
     "choose_models",
     "deep_field_population",
     "detect",

@@ -23,6 +23,8 @@ def parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", required=True, metavar="DIR", help="folder for the results")
     fit.add_argument("--quiet", action="store_true", help="no progress bars, no summary")
 
+    _sample_command(commands)
+
     check = commands.add_parser("check", help="read and validate everything, draw the inputs, fit nothing")
     check.add_argument("config", help="TOML file")
     check.add_argument("--out", metavar="DIR", help="folder for check.html")
@@ -33,6 +35,30 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--quiet", action="store_true", help="no progress bars, no summary")
     _population_commands(commands)
     return top
+
+
+def _sample_command(commands: Any) -> None:
+    usual = pipeline.SampleOptions()
+    sample = commands.add_parser(
+        "sample", help="go on from a fit: draw from its posterior, with diagnostics and report"
+    )
+    sample.add_argument("fit", help="folder that `fit --out` wrote; called again, sampling goes on from where it was")
+    sample.add_argument("--out", metavar="DIR", help="folder for the results (`posterior` in the fit's folder)")
+    sample.add_argument(
+        "--sources", nargs="+", default=(), metavar="NAME", help="keep these free, or a number of the brightest (all)"
+    )
+    sample.add_argument("--chains", type=int, default=usual.chains, help=f"how many ({usual.chains})")
+    sample.add_argument("--warmup", type=int, default=usual.warmup, help=f"draws that adapt a chain ({usual.warmup})")
+    sample.add_argument("--draws", type=int, default=usual.draws, help=f"draws of a chain to keep ({usual.draws})")
+    sample.add_argument("--seed", type=int, default=usual.seed, help=f"of everything random ({usual.seed})")
+    sample.add_argument(
+        "--target-accept",
+        type=float,
+        default=usual.target_accept,
+        help=f"acceptance probability; 0.95 against divergences ({usual.target_accept})",
+    )
+    sample.add_argument("--marginalize", action="store_true", help="integrate fluxes and sky out in closed form")
+    sample.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 
 def _population_commands(commands: Any) -> None:
@@ -86,11 +112,24 @@ def run(given: argparse.Namespace) -> str:
         return pipeline.run_check(given.config, given.out)
     if given.command in ("grid", "emulator"):
         return _run_populations(given)
+    if given.command == "sample":
+        return _run_sample(given)
     if given.command == "demo":
         outcome = pipeline.run_demo(given.out, given.seed, progress=not given.quiet)
     else:
         outcome = pipeline.run_fit(given.config, given.out, progress=not given.quiet)
     return "" if given.quiet else outcome.summary()
+
+
+def _run_sample(given: argparse.Namespace) -> str:
+    names = ("chains", "warmup", "draws", "seed", "target_accept", "marginalize")
+    options = pipeline.SampleOptions(tuple(given.sources), **{name: getattr(given, name) for name in names})
+    sampled = pipeline.run_sample(given.fit, given.out, options, progress=not given.quiet)
+    text = "" if given.quiet else sampled.summary()
+    if sampled.interrupted:
+        print_if(text)
+        raise KeyboardInterrupt
+    return text
 
 
 def _run_populations(given: argparse.Namespace) -> str:

@@ -61,7 +61,18 @@ def test_interrupting_is_quiet(monkeypatch, capsys):
     assert "interrupted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["fit"], ["fit", "a.toml"], ["sample", "a.toml"], ["demo", "--seed", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fit"],
+        ["fit", "a.toml"],
+        ["sample"],
+        ["sample", "DIR", "--chains", "x"],
+        ["draw", "a.toml"],
+        ["demo", "--seed", "x"],
+    ],
+)
 def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)

@@ -21,6 +21,12 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write bytes, such as those of a picture."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON; numbers that are not finite become null."""
     write_text(path, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")

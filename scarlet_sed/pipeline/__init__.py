@@ -1,7 +1,33 @@
 """The whole way from a configuration to results on disk: what the command line calls."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from scarlet_sed.pipeline.checking import run_check
 from scarlet_sed.pipeline.fitting import Outcome, run_demo, run_fit
 from scarlet_sed.pipeline.populations import PARTS, build_grid, evaluate, train
+from scarlet_sed.pipeline.sample_options import SampleOptions
 
-__all__ = ["PARTS", "Outcome", "build_grid", "evaluate", "run_check", "run_demo", "run_fit", "train"]
+if TYPE_CHECKING:
+    from scarlet_sed.pipeline.sampling import Sampled, run_sample
+
+__all__ = [
+    "PARTS",
+    "Outcome",
+    "SampleOptions",
+    "Sampled",
+    "build_grid",
+    "evaluate",
+    "run_check",
+    "run_demo",
+    "run_fit",
+    "run_sample",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # imported when first used: what samples and diagnoses takes a second, which fits do without
+    if name not in ("Sampled", "run_sample"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("scarlet_sed.pipeline.sampling"), name)

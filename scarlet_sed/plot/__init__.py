@@ -1,4 +1,7 @@
-"""Pictures: colour, scene, source cut-outs, residuals, charts. Every function returns an array or a Figure."""
+"""Pictures: colour, scene, source cut-outs, residuals, charts, posteriors. Functions return an array or a Figure."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from scarlet_sed.plot.charts import loss as loss
 from scarlet_sed.plot.charts import residual_histograms as residual_histograms
@@ -16,3 +19,23 @@ from scarlet_sed.plot.sed import sed as sed
 from scarlet_sed.plot.view import Layer as Layer
 from scarlet_sed.plot.view import View as View
 from scarlet_sed.plot.view import make_view as make_view
+
+if TYPE_CHECKING:
+    from scarlet_sed.plot.chains import rank as rank
+    from scarlet_sed.plot.chains import trace as trace
+    from scarlet_sed.plot.corners import corner as corner
+    from scarlet_sed.plot.predictions import predictive as predictive
+
+# imported when first used: the diagnostics that pictures of posteriors quote take a second, which fits do without
+_LATER = {
+    "corner": "scarlet_sed.plot.corners",
+    "predictive": "scarlet_sed.plot.predictions",
+    "rank": "scarlet_sed.plot.chains",
+    "trace": "scarlet_sed.plot.chains",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

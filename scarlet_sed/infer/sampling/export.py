@@ -33,7 +33,7 @@ def to_datatree(posterior: Posterior) -> "DataTree":
     Args:
         posterior: draws.
     """
-    dims, coords = _axes(posterior)
+    dims, coords = axes(posterior)
     statistics = {_STATISTICS.get(name, name): value for name, value in posterior.statistics.items()}
     observations = posterior.posterior.observations
     groups: dict[str, Any] = {
@@ -69,7 +69,7 @@ def save_posterior(posterior: Posterior, path: str | Path) -> Path:
     return path
 
 
-def _axes(posterior: Posterior) -> tuple[dict[str, list[str]], dict[str, Any]]:
+def axes(posterior: Posterior) -> tuple[dict[str, list[str]], dict[str, Any]]:
     """Names of the dimensions of parameters by path, and the coordinates along them."""
     dims: dict[str, list[str]] = {}
     coords: dict[str, Any] = {}
