@@ -22,6 +22,7 @@ from scarlet_sed.instrument.operator import Operator
 from scarlet_sed.light import Component
 from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.scene.dimming import dimmed
 from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.shared import batch_axes, is_shared
 from scarlet_sed.typing import Array
@@ -274,7 +275,7 @@ class Program(eqx.Module):
         for index, (group, found) in enumerate(zip(self.groups, drawn, strict=True)):
             shape = observation.operator.canvas_shape
             if group.screens:
-                behind = dimmed(found, observation.filters) * group.valid[:, None, None, None]
+                behind = _behind(found, observation.filters) * group.valid[:, None, None, None]
                 ones = group.valid[:, None]
                 pasted = jax.vmap(lambda s, g=group, o=ones, hw=shape: paste(o, s, g.offsets, hw)[0], 1)(behind)
                 canvas = canvas + factor[:, None, None] * pasted
@@ -285,29 +286,11 @@ class Program(eqx.Module):
         return image + instrument.sky[:, None, None] if with_sky else image
 
 
-def dimmed(drawn: Drawn, filters: Filters) -> Array:
-    """(n, band, h, w) nJy of components behind their screens.
-
-    Args:
-        drawn: a group.
-        filters: the bands.
-    """
-    nodes = max(screen.nodes for screen in drawn.screens)
-
-    def one(drawn: Drawn) -> Array:
-        light = drawn.component.spectrum.light(filters, drawn.redshift, nodes)
-        flux, wavelength = (x.transpose(1, 0, 2).reshape(x.shape[1], -1) for x in (light.flux, light.wavelength))
-        curves = [screen.curve(wavelength / (1 + drawn.redshift)) for screen in drawn.screens]
-
-        def band(flux: Array, *curves: Array) -> Array:
-            depth = sum(k[:, None, None] * d for k, d in zip(curves, drawn.depths, strict=True))
-            return jnp.tensordot(flux, jnp.exp(-NATURAL_PER_MAGNITUDE * depth), 1) * drawn.stamps
-
-        return jax.vmap(band)(flux, *curves)
-
+def _behind(drawn: Drawn, filters: Filters) -> Array:
+    """(n, band, h, w) nJy of the components of a group behind their screens."""
     stamps, component, redshift, screens, depths = drawn
-    axes = (0, batch_axes(component), 0, batch_axes(screens), 0)
-    return jax.vmap(lambda *each: one(Drawn(*each)), axes)(stamps, component, redshift, screens, depths)
+    axes = (batch_axes(component), batch_axes(screens), 0, 0, 0)
+    return jax.vmap(lambda *each: dimmed(*each, filters), axes)(component, screens, redshift, stamps, depths)
 
 
 def _whitened(noise: Noise, observation: ObservationProgram, image: Array) -> Array:

@@ -10,7 +10,7 @@ from astropy.table import QTable
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.flags import find_flags
 from scarlet_sed.io.populations import population_columns
-from scarlet_sed.io.propagation import Correlations, Part, all_errors, parts_of
+from scarlet_sed.io.propagation import Correlations, Errors, Part, all_errors, parts_of
 from scarlet_sed.io.shapes import Shape
 from scarlet_sed.parameters import resolve
 from scarlet_sed.photometry.units import ab_magnitude
@@ -28,6 +28,10 @@ def build_catalog(
     converged: bool = True,
 ) -> QTable:
     """The catalogue of a scene at its present values.
+
+    Fluxes and magnitudes are of all the light of a source, as it is seen from outside of the Milky Way: behind the
+    source's own screens of dust, and corrected for the foreground and the calibration of each observation. If any
+    source has screens, `intrinsic_flux_<band>` is the light without them.
 
     Args:
         scene: the (fitted) scene.
@@ -47,6 +51,9 @@ def build_catalog(
     flux = np.stack([np.sum([p.flux for p in parts[name]], axis=0) for name in scene.sources])
     flux_error = np.stack([errors.flux_error(parts[name]) for name in scene.sources])
     columns |= _photometry(_bands(observations), flux, flux_error)
+    if any(plain.screens()):
+        clear = [parts_of(plain, name, observations, errors, screened=False) for name in scene.sources]
+        columns |= _intrinsic(_bands(observations), clear, errors)
     columns |= _shapes([max(parts[name], key=lambda p: np.sum(p.flux)).shape for name in scene.sources])
     columns |= _boxes(scene, parts, truncated or {})
     flags = find_flags(scene, columns, flux, flux_error, finest, observations, uncertainties is not None, converged)
@@ -54,7 +61,7 @@ def build_catalog(
     columns["status"] = np.array([flag.describe() for flag in flags])
     columns["redshift"] = np.array([float(plain.sources[name].redshift) for name in scene.sources])
     columns |= population_columns(plain, errors)
-    table = QTable(columns)
+    table = _described(columns)
     # keywords of at most 8 and texts of at most 68 characters fit into FITS headers
     table.meta["magsys"] = "AB"
     table.meta["pixels"] = "zero-based, of the observation in PIXELSOF"
@@ -67,7 +74,7 @@ def build_catalog(
 def component_table(
     scene: Scene, observations: Sequence[Observation], *, uncertainties: Mapping[str, Any] | None = None
 ) -> QTable:
-    """One row per component: source, component, model, fluxes and shape; arguments as in `build_catalog`."""
+    """One row per component: source, component, model, fluxes and shape; arguments and fluxes as in `build_catalog`."""
     errors = all_errors(scene, uncertainties or {}, None)
     plain = resolve(scene)
     rows = [(name, part) for name in scene.sources for part in parts_of(plain, name, observations, errors)]
@@ -78,8 +85,11 @@ def component_table(
     }
     flux = np.stack([part.flux for _, part in rows])
     columns |= _photometry(_bands(observations), flux, np.stack([errors.flux_error([part]) for _, part in rows]))
+    if any(plain.screens()):
+        sources = (parts_of(plain, name, observations, errors, screened=False) for name in scene.sources)
+        columns |= _intrinsic(_bands(observations), [[part] for parts in sources for part in parts], errors)
     columns |= _shapes([part.shape for _, part in rows])
-    return QTable(columns)
+    return _described(columns)
 
 
 def _bands(observations: Sequence[Observation]) -> list[str]:
@@ -126,6 +136,37 @@ def _photometry(bands: list[str], flux: HostArray, flux_error: HostArray) -> dic
         columns[f"mag_{band}"] = np.asarray(ab_magnitude(flux[:, index])) * u.mag
         columns[f"mag_error_{band}"] = 2.5 / np.log(10) * flux_error[:, index] / safe * u.mag
     return columns
+
+
+def _intrinsic(bands: list[str], rows: Sequence[list[Part]], errors: Errors) -> dict[str, Any]:
+    """Fluxes without screens, with their errors, of rows that are sums of components."""
+    flux = np.stack([np.sum([part.flux for part in parts], axis=0) for parts in rows])
+    error = np.stack([errors.flux_error(parts) for parts in rows])
+    columns: dict[str, Any] = {}
+    for index, band in enumerate(bands):
+        columns[f"intrinsic_flux_{band}"] = flux[:, index] * u.nJy
+        columns[f"intrinsic_flux_error_{band}"] = error[:, index] * u.nJy
+    return columns
+
+
+_DESCRIPTIONS = {
+    "flux_error_": "1 sigma error of the flux",
+    "flux_": "total, behind own dust screens, corrected for the Milky Way",
+    "mag_error_": "1 sigma error of the magnitude",
+    "mag_": "AB magnitude of the flux",
+    "intrinsic_flux_error_": "1 sigma error of the intrinsic flux",
+    "intrinsic_flux_": "total, without own dust screens, corrected for the Milky Way",
+}
+"""By the first beginning that a column's name has; at most 68 characters, as FITS headers take them."""
+
+
+def _described(columns: Mapping[str, Any]) -> QTable:
+    table = QTable(dict(columns))
+    for name in table.colnames:
+        text = next((text for beginning, text in _DESCRIPTIONS.items() if name.startswith(beginning)), None)
+        if text is not None:
+            table[name].info.description = text
+    return table
 
 
 def _shapes(shapes: Sequence[Shape]) -> dict[str, Any]:

@@ -5,14 +5,18 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.shapes import Shape, shape_of
 from scarlet_sed.light import Component, path_of
+from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.parameters import replace_slots, slots, tie_target
 from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.scene.dimming import dimmed
 from scarlet_sed.scene.scene import Scene
+from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.typing import Array, HostArray
 
 
@@ -49,7 +53,7 @@ class Part(NamedTuple):
     Args:
         path: source and component name.
         kind: class of the morphology.
-        flux: (band,) nJy.
+        flux: (band,) nJy, as it would be seen from outside of the Milky Way.
         slopes: (band, n) nJy per standard deviation of each of n free numbers.
         paths, sizes: of the free parameters those numbers belong to.
         shape: of the morphology.
@@ -101,21 +105,37 @@ def _shared(paths: Sequence[str], sizes: Sequence[int]) -> HostArray:
     return ((names[:, None] == names[None, :]) & (elements[:, None] == elements[None, :])).astype(float)
 
 
-def parts_of(plain: Scene, name: str, observations: Sequence[Observation], errors: Errors) -> list[Part]:
-    """The components of one source of a scene with plain values, in order."""
+def parts_of(
+    plain: Scene, name: str, observations: Sequence[Observation], errors: Errors, *, screened: bool = True
+) -> list[Part]:
+    """The components of one source of a scene with plain values, in order.
+
+    Args:
+        plain: the scene.
+        name: of the source.
+        observations: whose bands are listed.
+        errors: of the scene's parameters.
+        screened: whether fluxes are those that screens let through, or those behind them.
+    """
     source = plain.sources[name]
+    boxes = dict(zip(plain.component_paths(), plain.boxes(), strict=True)) if screened and any(source.screens()) else {}
     found = []
-    for part, component in source.components():
+    for (part, component), front in zip(source.components(), source.screens(), strict=True):
         path = path_of(name, part)
-        spectrum = f"{path}.spectrum."
-        free = tuple(p.removeprefix(spectrum) for p in errors.sigma if p.startswith(spectrum))
-        keys = [*(spectrum + each for each in free), f"{name}.redshift"]
-        keys = [key for key in keys if key in errors.sigma]
-        drawn = [_fluxes(component, o.filters, source.redshift, free) for o in observations]
+        screens = tuple(screen for _, screen in front) if screened else ()
+        # what fluxes depend on, and what it is called within (component, screens)
+        inner = {f"{path}.spectrum.": "0.spectrum."}
+        if screens:
+            inner |= {f"{path}.morphology.": "0.morphology."}
+            inner |= {f"{name}.{each}.": f"1.{index}." for index, (each, _) in enumerate(front)}
+        own_path = {p: inner[b] + p.removeprefix(b) for p in errors.sigma for b in inner if p.startswith(b)}
+        free, grid = tuple(own_path.values()), boxes[path].grid(plain.frame, source.position) if screens else None
+        keys = [key for key in (*own_path, f"{name}.redshift") if key in errors.sigma]
+        drawn = [_fluxes((component, screens), grid, o.filters, source.redshift, free) for o in observations]
         flux = np.concatenate([np.asarray(value, float) for value, _, _ in drawn])
         slopes = [np.zeros((len(flux), 0))]
         for key in keys:
-            each = [red if key == f"{name}.redshift" else by[key.removeprefix(spectrum)] for _, by, red in drawn]
+            each = [red if key == f"{name}.redshift" else by[own_path[key]] for _, by, red in drawn]
             slope = np.concatenate([np.asarray(e, float).reshape(len(e), -1) for e in each])
             slopes.append(slope * errors.sigma[key].reshape(1, -1))
         own = {
@@ -138,15 +158,29 @@ def parts_of(plain: Scene, name: str, observations: Sequence[Observation], error
     return found
 
 
+_Light = tuple[Component, tuple[DustScreen, ...]]
+"""A component, and the screens in front of it."""
+
+
 @eqx.filter_jit
 def _fluxes(
-    component: Component, filters: Filters, redshift: Array, free: tuple[str, ...]
+    light: _Light, grid: PixelGrid | None, filters: Filters, redshift: Array, free: tuple[str, ...]
 ) -> tuple[Array, dict[str, Array], Array]:
-    """(band,) nJy, with its derivatives in the spectrum's free slots, (band, ...) each, and in the redshift."""
-    values = {slot.path: slot.leaf for slot in slots(component.spectrum) if slot.path in free}
+    """(band,) nJy, with its derivatives in the free slots, (band, ...) each, and in the redshift."""
+    values = {slot.path: slot.leaf for slot in slots(light) if slot.path in free}
 
     def flux(some: dict[str, Array], z: Array) -> Array:
-        return replace_slots(component.spectrum, some).fluxes(filters, z)
+        return _let_through(replace_slots(light, some), grid, filters, z)
 
     by_slot, by_redshift = jax.jacfwd(flux, argnums=(0, 1))(values, redshift)
     return flux(values, redshift), by_slot, by_redshift
+
+
+def _let_through(light: _Light, grid: PixelGrid | None, filters: Filters, redshift: Array) -> Array:
+    """(band,) nJy; of light behind screens, what is outside of the box is dimmed as what is inside."""
+    component, screens = light
+    if grid is None:
+        return component.spectrum.fluxes(filters, redshift)
+    stamp, depths = component.morphology.evaluate(grid), [screen.depth(grid) for screen in screens]
+    seen = dimmed(component, screens, redshift, stamp, depths, filters)
+    return jnp.sum(jnp.sum(seen, axis=-1), axis=-1) / jnp.sum(stamp)

@@ -10,8 +10,9 @@ import numpy as np
 
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.light import Component
-from scarlet_sed.morphology.base import Morphology
-from scarlet_sed.parameters import resolve
+from scarlet_sed.morphology.base import Morphology, PixelGrid
+from scarlet_sed.parameters import as_float, resolve
+from scarlet_sed.typing import ArrayLike
 
 # model pixels; steps of about 1.2 keep the drawn area within a factor 1.5 of what is asked
 BUCKETS = (
@@ -28,6 +29,12 @@ class Box(NamedTuple):
 
     shape: tuple[int, int]
     offset: tuple[int, int]
+
+    def grid(self, frame: Frame, position: ArrayLike) -> PixelGrid:
+        """Its pixels, seen from an (east, north) position in arcsec."""
+        x, y = frame.pixel(np.asarray(position, float))
+        rows, columns = (np.arange(size) + first for size, first in zip(self.shape, self.offset, strict=True))
+        return PixelGrid(as_float(columns - x), as_float(rows - y), as_float(frame.matrix), as_float(frame.psf_sigma))
 
 
 def bucket(size: float, limit: int) -> int:

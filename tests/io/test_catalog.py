@@ -3,11 +3,15 @@
 import astropy.units as u
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from astropy.table import QTable
 from astropy.wcs import WCS
 from numpyro.distributions import constraints
 
+from scarlet_sed.dust.attenuation_curves import Calzetti
+from scarlet_sed.dust.extinction_curves import SMC
+from scarlet_sed.infer.drawing import render_sources
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.psf import PSF
@@ -16,10 +20,12 @@ from scarlet_sed.io.flags import Flag
 from scarlet_sed.io.outputs import write_catalog
 from scarlet_sed.io.propagation import Correlations
 from scarlet_sed.io.shapes import axis_ratio_angle
+from scarlet_sed.light import Blend
 from scarlet_sed.morphology.gaussian import Gaussian
 from scarlet_sed.morphology.point import Point
 from scarlet_sed.parameters import Parameter
 from scarlet_sed.scene.scene import Scene
+from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.scene.source import Source
 from scarlet_sed.spectrum.free import FreeSpectrum
 
@@ -95,6 +101,73 @@ def test_correlated_components_share_their_flux():
     expected = np.sqrt(9 + 16 - 2 * 0.9 * 12)
     np.testing.assert_allclose(found["flux_error_F150W"].value[0], expected, rtol=1e-6)
     np.testing.assert_allclose(found["flux_error_F277W"].value[0], 5.0, rtol=1e-6)
+
+
+def dusty_scene(observation, av=0.8):
+    """The galaxy's disk behind a patch of dust, all of the galaxy behind a sheet; the star is clear."""
+    plain = make_scene(observation)
+    parts = plain["galaxy"].light.parts
+    patch = DustScreen(Calzetti(), Gaussian(0.08), Parameter(av, dist.HalfNormal(1.0)), offset=(0.03, 0.0))
+    light = Blend({**parts, "disk": parts["disk"].behind(patch, "patch")}).behind(
+        DustScreen(SMC(), Gaussian(30.0), 0.3)
+    )
+    galaxy = Source(plain["galaxy"].position, light, Parameter(1.0, dist.Uniform(0.5, 2.0)), box=1.0)
+    return plain.with_sources({**plain.sources, "galaxy": galaxy})
+
+
+DUSTY = UNCERTAINTIES | {"galaxy.disk.patch.av": np.array(0.1), "galaxy.redshift": np.array(0.05)}
+
+
+def test_fluxes_are_those_of_the_image_behind_screens_and_outside_of_the_milky_way():
+    observation = observe(tangential())
+    scene = dusty_scene(observation)
+    behind = Observation(
+        observation.data, BANDS, PSF.gaussian(3.0), sigma=1.0, wcs=tangential(), foreground=[0.5, 0.2],
+        calibration=[1.1, 0.9], name="behind",
+    )  # fmt: skip
+    found = build_catalog(scene, [behind], uncertainties=DUSTY)
+    drawn = render_sources(scene, observation)["galaxy"].sum(axis=(1, 2))
+    for index, band in enumerate(BANDS):
+        assert found[f"flux_{band}"].value[0] == pytest.approx(drawn[index], rel=2e-3)
+        np.testing.assert_allclose(
+            found[f"intrinsic_flux_{band}"].value, [(130.0, 2.0), (100.0, 1.0)][index], rtol=1e-6
+        )
+        np.testing.assert_allclose(found[f"flux_{band}"].value[1], found[f"intrinsic_flux_{band}"].value[1], rtol=1e-6)
+    assert found["flux_F150W"].value[0] < 100.0
+    magnitude = 31.4 - 2.5 * np.log10(found["flux_F150W"].value)
+    np.testing.assert_allclose(found["mag_F150W"].value, magnitude, atol=1e-3)
+    assert (
+        "Milky Way" in found["flux_F150W"].info.description
+        and "without" in found["intrinsic_flux_F150W"].info.description
+    )
+
+
+def test_errors_of_screens_and_shapes_reach_the_flux():
+    """Against differences of catalogues; each error alone."""
+    observation = observe(tangential())
+    scene = dusty_scene(observation)
+    steps = {"galaxy.disk.patch.av": 0.02, "galaxy.disk.morphology.radius": 0.002, "galaxy.redshift": 0.01}
+    for path, step in steps.items():
+        alone = build_catalog(scene, [observation], uncertainties={path: np.array(step)})
+        high, low = (
+            build_catalog(scene.set({path: scene.values[path] + sign * step}), [observation]) for sign in (0.5, -0.5)
+        )
+        for band in BANDS:
+            change = abs(high[f"flux_{band}"].value[0] - low[f"flux_{band}"].value[0])
+            assert alone[f"flux_error_{band}"].value[0] == pytest.approx(change, rel=0.02), path
+            intrinsic = alone[f"intrinsic_flux_error_{band}"].value[0]
+            assert intrinsic == 0.0 if path == "galaxy.redshift" else np.isnan(intrinsic)
+
+
+def test_components_have_intrinsic_fluxes_only_where_there_are_screens():
+    observation = observe(tangential())
+    clear, dusty = (component_table(s(observation), [observation]) for s in (make_scene, dusty_scene))
+    assert set(dusty.colnames) - set(clear.colnames) == {
+        f"intrinsic_flux_{kind}{band}" for kind in ("", "error_") for band in BANDS
+    }
+    np.testing.assert_allclose(dusty["intrinsic_flux_F150W"].value, clear["flux_F150W"].value)
+    through = dusty["flux_F150W"].value / dusty["intrinsic_flux_F150W"].value
+    assert through[1] < through[0] < through[2] == 1.0
 
 
 def test_a_tied_flux_counts_once_and_fully():
