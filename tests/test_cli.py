@@ -38,6 +38,22 @@ def test_demo_and_check_call_the_pipeline(monkeypatch, capsys):
     assert "a table" in capsys.readouterr().out
 
 
+def test_sample_passes_its_options_on_and_prints_the_summary(monkeypatch, capsys):
+    called = []
+
+    class Sampled(Done):
+        interrupted = False
+
+    monkeypatch.setattr(pipeline, "run_sample", lambda *a, **k: (called.append((a, k)), Sampled())[1])
+    assert cli.main(["sample", "DIR"]) == 0
+    assert called == [(("DIR", None, pipeline.SampleOptions()), {"progress": True})]
+    options = "--sources s01 s02 --chains 2 --warmup 10 --draws 20 --seed 3 --target-accept 0.95 --marginalize --quiet"
+    assert cli.main(["sample", "DIR", "--out", "other", *options.split()]) == 0
+    asked = pipeline.SampleOptions(("s01", "s02"), 2, 10, 20, 3, 0.95, marginalize=True)
+    assert called[1] == (("DIR", "other", asked), {"progress": False})
+    assert capsys.readouterr().out == "all is well\n"
+
+
 def test_errors_are_one_line_on_stderr_with_exit_code_2(monkeypatch, capsys, tmp_path):
     assert cli.main(["check", str(tmp_path / "none.toml")]) == 2
     captured = capsys.readouterr()

@@ -147,15 +147,18 @@ def _write(folder: Path, content: PosteriorContent, settings: Mapping[str, Any],
         pictures = {}
         for name, figure in posterior_figures(content):
             made = png(figure, _DPI)
-            # names of sources may hold anything
-            stem = re.sub(r"[^\w+-]", "_", name)
-            write_bytes(folder / f"{stem}.png", made)
+            write_bytes(folder / f"{file_stem(name)}.png", made)
             pictures[name] = embed_png(made)
     timings = clock.seconds | {"total": time.perf_counter() - began}
     software = versions() | {"commit": commit() or "not a checkout", "device": str(machine()["device"])}
     page = replace(content, timings=timings, software=software)
     write_text(folder / "posterior.html", render_posterior(page, pictures))
     write_json(folder / "diagnostics.json", _numbers(content, settings, timings))
+
+
+def file_stem(name: str) -> str:
+    """A picture's name as one of a file; names of sources may hold anything."""
+    return re.sub(r"[^\w+-]", "_", name)
 
 
 def _numbers(content: PosteriorContent, settings: Mapping[str, Any], timings: Mapping[str, float]) -> dict[str, Any]:

@@ -127,8 +127,9 @@ def _doubts(
                 yield f"{name} {band}: the residual is smaller than the noise that is assumed (p = {p:.2g})"
     blocks = [] if found is None else found.outstanding()
     if blocks:
-        several = f"{len(blocks)} places have" if len(blocks) > 1 else "one place has"
-        yield f"{several} more chi-square than chance allows; the worst: {describe(posterior, blocks[0])}"
+        places = f"{len(blocks)} places have" if len(blocks) > 1 else "one place has"
+        worst = describe(posterior, blocks[0])
+        yield f"{places} more chi-square than chance allows in 99 of 100 fields; the worst: {worst}"
 
 
 def describe(posterior: Posterior, block: Block) -> str:

@@ -1,8 +1,8 @@
 """The numbers of a posterior one by one, each with a name that a person would give it."""
 
 import fnmatch
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,9 +67,10 @@ def _scalars(posterior: Posterior) -> Iterator[Scalar]:
     units = {slot.path: slot.unit for slot in slots(model.scene)}
     units |= {f"{o.name}.{slot.path}": slot.unit for o in model.observations for slot in slots(o)}
     leaves = model.parameters
+    bands = {f"{o.name}.shift": o.bands for o in model.observations}
     for path, values in posterior.draws.items():
         shape = values.shape[2:]
-        names = list(coords[dims[path][0]]) if path in dims and len(shape) == 1 else None
+        names = _names(path, shape, dims, coords, bands)
         prior = leaves[path].prior
         image = keeps_unit_sum(prior)
         quality = _none(shape) if diagnosis is None else tuple(d[path] for d in diagnosis[:3])
@@ -77,13 +78,26 @@ def _scalars(posterior: Posterior) -> Iterator[Scalar]:
             yield Scalar(
                 path,
                 index,
-                names[index[0]] if names else ",".join(str(i) for i in index),
+                names.get(index, ",".join(str(i) for i in index)),
                 units[path],
                 prior_text(prior, index),
                 image,
                 values[(slice(None), slice(None), *index)],
                 *(float(each[index]) for each in quality),
             )
+
+
+def _names(
+    path: str, shape: tuple[int, ...], dims: Mapping[str, Any], coords: Mapping[str, Any], bands: Mapping[str, Any]
+) -> dict[tuple[int, ...], str]:
+    """What the numbers of a parameter are called, by index, where they have names."""
+    if path in bands:
+        return {
+            (i, j): f"{band} {way}" for i, band in enumerate(bands[path]) for j, way in enumerate(("east", "north"))
+        }
+    if path in dims and len(shape) == 1:
+        return {(i,): str(name) for i, name in enumerate(coords[dims[path][0]])}
+    return {}
 
 
 def _none(shape: tuple[int, ...]) -> tuple[HostArray, ...]:
@@ -122,11 +136,14 @@ def _meant(scalar: Scalar, wanted: str) -> bool:
 
 
 def telling(own: list[Scalar], most: int = 8) -> list[Scalar]:
-    """At most so many of a source's numbers, those an astronomer looks at first; of its fluxes the best measured.
+    """At most so many of a source's numbers, those an astronomer looks at first.
 
-    Pixels of images are left out, and so is all but one band of every spectrum.
+    Pixels of images are left out; where there are too many numbers, so are all bands of a spectrum but the best
+    measured one.
     """
     plain = [s for s in own if not s.image]
+    if len(plain) <= most:
+        return plain
     best: dict[str, Scalar] = {}
     for scalar in plain:
         if scalar.path.endswith(".flux") and scalar.place:

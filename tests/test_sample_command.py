@@ -1,0 +1,179 @@
+"""From a fit on disk to a posterior on disk, and on from there."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+import xarray
+from astropy.table import QTable
+from numpyro.distributions import constraints
+
+import scarlet_sed as ss
+from scarlet_sed import cli, pipeline
+from scarlet_sed.errors import FileFormatError, ImproperPriorError, ParameterError, SourceError
+from scarlet_sed.io.fit_folder import load_fit, save_fit
+from scarlet_sed.pipeline import SampleOptions, run_sample
+from scarlet_sed.pipeline.kept import brightest, keep
+from tests.infer.sampling.toys import linear_toy
+
+FEW = SampleOptions(chains=2, warmup=50, draws=50)
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory) -> Path:
+    """The folder of a fit that had a flat prior for one flux."""
+    folder = tmp_path_factory.mktemp("field")
+    toy = linear_toy()
+    save_fit(folder, toy.scene.free("a.spectrum.flux", constraints.real), [toy.observation])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sampled(fit) -> "pipeline.Sampled":
+    return run_sample(fit, options=FEW, progress=False)
+
+
+def test_every_file_is_there_and_named(sampled, fit):
+    assert sampled.folder == fit / "posterior"
+    names = {path.name for path in sampled.folder.iterdir()}
+    pictures = {"residuals.png", "chains.png", "ranks.png", "corner_a.png", "corner_b.png"}
+    files = {"posterior.nc", "summary.fits", "summary.ecsv", "diagnostics.json", "settings.json", "posterior.html"}
+    assert names == pictures | files | {"chains"}
+    for name in ("posterior.nc", "posterior.html", "chains"):
+        assert f"{sampled.folder / name} (" in sampled.summary()
+    assert not sampled.interrupted and sampled.posterior.status.advice in sampled.summary()
+
+
+def test_draws_table_and_numbers_can_be_read_again(sampled):
+    with xarray.open_datatree(sampled.folder / "posterior.nc", engine="h5netcdf") as tree:
+        np.testing.assert_array_equal(tree["posterior"]["b.spectrum.flux"], sampled.posterior.draws["b.spectrum.flux"])
+    for name in ("summary.fits", "summary.ecsv"):
+        table = QTable.read(sampled.folder / name)
+        assert len(table) == 6 and list(table["element"][:2]) == ["F115W", "F150W"]
+    numbers = json.loads((sampled.folder / "diagnostics.json").read_text())
+    assert numbers["status"] == sampled.posterior.status.name and numbers["draws"] == 50
+    assert numbers["p_values"]["nircam"] == sampled.check.p_values["nircam"]
+
+
+def test_priors_that_gave_way_are_listed_everywhere(sampled):
+    (replaced,) = json.loads((sampled.folder / "settings.json").read_text())["priors_replaced"]
+    assert replaced["path"] == "a.spectrum.flux" and replaced["prior"].startswith("Normal(0, ")
+    page = (sampled.folder / "posterior.html").read_text()
+    assert replaced["prior"] in page and "Priors that gave way" in page
+    assert "flat priors gave way to weak ones" in sampled.summary()
+    assert replaced["prior"] in QTable.read(sampled.folder / "summary.ecsv")["prior"]
+
+
+def test_the_report_stands_alone(sampled):
+    page = (sampled.folder / "posterior.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "http://" not in page and "https://" not in page and "<script" not in page and "{{" not in page
+    for text in (
+        sampled.posterior.status.name.lower().replace("_", " "),
+        "p-value",
+        "b.spectrum.flux[F150W]",
+        "--warmup",
+    ):
+        assert text in page
+
+
+def test_the_same_command_goes_on_and_gives_the_draws_of_one_go(sampled, fit, tmp_path):
+    before = sorted((sampled.folder / "chains").glob("piece-*"))
+    times = [path.stat().st_mtime_ns for path in before]
+    more = run_sample(fit, options=SampleOptions(chains=2, warmup=50, draws=75), progress=False)
+    assert more.posterior.shape == (2, 75) and [path.stat().st_mtime_ns for path in before] == times
+    whole = run_sample(fit, tmp_path / "other", SampleOptions(chains=2, warmup=50, draws=75), progress=False)
+    np.testing.assert_array_equal(whole.posterior.whitened, more.posterior.whitened)
+    np.testing.assert_array_equal(more.posterior.whitened[:, :50], sampled.posterior.whitened)
+
+
+def test_other_settings_beside_chains_are_named(sampled, fit, tmp_path):
+    other = SampleOptions(("b",), chains=2, warmup=50, seed=3)
+    with pytest.raises(
+        FileFormatError, match=r"--sources was all and is b; --seed was 0 and is 3.*--out.*delete"
+    ) as caught:
+        run_sample(fit, options=other, progress=False)
+    assert "--draws was" not in str(caught.value)
+    scene, observations = load_fit(fit)
+    save_fit(tmp_path, scene.set({"b.spectrum.flux": [4.0, 4.0]}), observations)
+    with pytest.raises(FileFormatError, match="the fit is another one"):
+        run_sample(tmp_path, sampled.folder, FEW, progress=False)
+    settings = sampled.folder / "settings.json"
+    kept = settings.read_text()
+    settings.write_text("{")
+    with pytest.raises(FileFormatError, match=r"settings\.json is damaged.*--out"):
+        run_sample(fit, options=FEW, progress=False)
+    settings.write_text(kept)
+
+
+def test_interrupting_keeps_what_is_there_and_says_how_to_go_on(fit, tmp_path, monkeypatch, capsys):
+    from scarlet_sed.infer.sampling import checkpoint
+
+    written = checkpoint.Checkpoint.append
+    monkeypatch.setattr("scarlet_sed.cli.use_compilation_cache", lambda: None)
+
+    def stopping(at):
+        def append(self, number, piece):
+            if number == at:
+                raise KeyboardInterrupt
+            written(self, number, piece)
+
+        return append
+
+    command = ["sample", str(fit), "--out", str(tmp_path / "out"), "--chains", "2", "--warmup", "50", "--draws", "50"]
+    for at, status, page in ((1, "WARMING_UP", False), (3, "INTERRUPTED", True)):
+        monkeypatch.setattr(checkpoint.Checkpoint, "append", stopping(at))
+        assert cli.main(command) == cli.INTERRUPTED
+        said = capsys.readouterr()
+        assert status in said.out and "run the same command again" in said.out and "interrupted" in said.err
+        assert (tmp_path / "out" / "posterior.html").exists() == page
+    monkeypatch.setattr(checkpoint.Checkpoint, "append", written)
+    assert cli.main([*command, "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_only_some_sources_stay_free(fit):
+    scene, observations = load_fit(fit)
+    kept = keep(scene, observations, ["b"])
+    assert set(kept.scene.parameters) == {"b.spectrum.flux"} and kept.frozen == ("a",)
+    np.testing.assert_array_equal(kept.scene.values["a.spectrum.flux"], scene.values["a.spectrum.flux"])
+    assert "a stays as fitted" in kept.sentence() and "sky" in kept.sentence()
+    assert brightest(scene, observations) == ["a", "b"]
+    assert keep(scene, observations, ["1"]).free == ("a",)
+    whole = keep(scene, observations, [])
+    assert whole.free == ("a", "b") and not whole.sentence() and whole.scene is scene
+    assert keep(scene, observations, ["7"]).free == ("a", "b")
+
+
+def test_bad_input_of_every_kind(fit, tmp_path):
+    toy = linear_toy()
+    with pytest.raises(FileFormatError, match="no fit"):
+        run_sample(tmp_path / "none", options=FEW)
+    with pytest.raises(SourceError, match=r"no source 'c'.*choose among a, b"):
+        run_sample(fit, tmp_path / "x", SampleOptions(("a", "c")))
+    with pytest.raises(SourceError, match="keep at least one"):
+        run_sample(fit, tmp_path / "x", SampleOptions(("0",)))
+    with pytest.raises(ParameterError, match="chains is 1"):
+        run_sample(fit, tmp_path / "x", SampleOptions(chains=1))
+    save_fit(tmp_path, toy.scene.freeze("*"), [toy.observation])
+    with pytest.raises(ParameterError, match="nothing is free in a, b"):
+        run_sample(tmp_path, options=FEW)
+    odd = toy.scene.set({"b.spectrum.flux": [3.0, 5.0]}).free("b.spectrum.flux", constraints.ordered_vector)
+    save_fit(tmp_path, odd, [toy.observation])
+    with pytest.raises(ImproperPriorError, match=r"b\.spectrum\.flux"):
+        run_sample(tmp_path, options=FEW)
+    next((tmp_path / "observations").glob("*.npz")).write_bytes(b"nothing")
+    with pytest.raises(FileFormatError, match=r"arrays are not those.*scarlet-sed fit` again"):
+        run_sample(tmp_path, options=FEW)
+
+
+def test_names_of_sources_may_hold_anything(tmp_path):
+    toy = linear_toy()
+    scene = ss.Scene({"3 C/273": toy.scene["a"], "12": toy.scene["b"]}, toy.scene.frame)
+    scene = scene.free("*.radius", dist.LogNormal(-3.0, 1.0))
+    assert keep(scene, [toy.observation], ["12"]).free == ("12",)
+    from scarlet_sed.pipeline.sampling import file_stem
+
+    assert file_stem("corner 3 C/273") == "corner_3_C_273"
