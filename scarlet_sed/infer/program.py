@@ -290,7 +290,8 @@ def _behind(drawn: Drawn, filters: Filters) -> Array:
     """(n, band, h, w) nJy of the components of a group behind their screens."""
     stamps, component, redshift, screens, depths = drawn
     axes = (batch_axes(component), batch_axes(screens), 0, 0, 0)
-    return jax.vmap(lambda *each: dimmed(*each, filters), axes)(component, screens, redshift, stamps, depths)
+    each = jax.vmap(lambda c, s, z, stamp, depth: dimmed(c, s, z, stamp, depth, filters), axes)
+    return each(component, screens, redshift, stamps, depths)
 
 
 def _whitened(noise: Noise, observation: ObservationProgram, image: Array) -> Array:
