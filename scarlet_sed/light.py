@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import equinox as eqx
 
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.parameters import transparent
+from scarlet_sed.paths import transparent
 
 if TYPE_CHECKING:
     from scarlet_sed.morphology.base import Morphology

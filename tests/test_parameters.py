@@ -36,9 +36,8 @@ from scarlet_sed.parameters import (
     prior_median,
     resolve,
     set_values,
-    slots,
-    transparent,
 )
+from scarlet_sed.paths import slots, transparent
 from scarlet_sed.typing import Array
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,7 +23,8 @@ from scarlet_sed.infer.program import ComponentGroup, InstrumentParameters, Obse
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.operator import Operator, build_operator
 from scarlet_sed.light import path_of
-from scarlet_sed.parameters import Parameter, Tied, as_float, replace_slots, slots
+from scarlet_sed.parameters import Parameter, Tied, as_float
+from scarlet_sed.paths import replace_slots, slots
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.shared import is_shared, shared_ids
 

@@ -18,7 +18,8 @@ from scarlet_sed.infer.multiples import Multiple, flux_slopes, multiples, only_f
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.windows import Window, colours, common, overlap, window, wings, within
-from scarlet_sed.parameters import Tied, slots, tie_target
+from scarlet_sed.parameters import Tied, tie_target
+from scarlet_sed.paths import slots
 from scarlet_sed.typing import Array, HostArray
 
 _TOGETHER = 16  # derivative images a call: one compiled program whatever their number

@@ -15,7 +15,8 @@ from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.infer.levenberg import minimize
 from scarlet_sed.infer.starting_points import BOUND, FluxModel, redshifts, starting_points, starts_around
-from scarlet_sed.parameters import as_float, replace_slots, to_device
+from scarlet_sed.parameters import as_float, to_device
+from scarlet_sed.paths import replace_slots
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.typing import Array, HostArray

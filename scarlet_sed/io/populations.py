@@ -11,7 +11,7 @@ import numpy as np
 
 from scarlet_sed.io.propagation import Errors
 from scarlet_sed.light import Component, path_of
-from scarlet_sed.parameters import replace_slots, slots
+from scarlet_sed.paths import replace_slots, slots
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.typing import Array, HostArray

@@ -12,7 +12,8 @@ from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.shapes import Shape, shape_of
 from scarlet_sed.light import Component, path_of
 from scarlet_sed.morphology.base import PixelGrid
-from scarlet_sed.parameters import replace_slots, slots, tie_target
+from scarlet_sed.parameters import tie_target
+from scarlet_sed.paths import replace_slots, slots
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.scene.dimming import dimmed
 from scarlet_sed.scene.scene import Scene

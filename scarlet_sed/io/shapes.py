@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scarlet_sed.morphology.base import Morphology
-from scarlet_sed.parameters import slots
+from scarlet_sed.paths import slots
 from scarlet_sed.typing import HostArray
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.parameters import replace_slots, resolve
+from scarlet_sed.parameters import resolve
+from scarlet_sed.paths import replace_slots
 from scarlet_sed.scene.scene import Scene
 
 

@@ -18,7 +18,8 @@ from scarlet_sed.instrument.noise_estimate import estimate_noise
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.io.config import Config
 from scarlet_sed.io.flags import ASTRAY_LIMIT
-from scarlet_sed.parameters import Parameter, replace_slots
+from scarlet_sed.parameters import Parameter
+from scarlet_sed.paths import replace_slots
 from scarlet_sed.pipeline.listed import catalog_models, catalog_redshifts, from_catalog
 from scarlet_sed.scene import Scene
 from scarlet_sed.spectrum.priors import deep_field_population

@@ -11,7 +11,8 @@ from scipy.ndimage import median_filter
 
 from scarlet_sed.errors import DataError
 from scarlet_sed.infer.gaussian import Gaussian
-from scarlet_sed.parameters import as_float, replace_slots, resolve
+from scarlet_sed.parameters import as_float, resolve
+from scarlet_sed.paths import replace_slots
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.plot.style import COLORS, INK, chart_axes, new_figure
 from scarlet_sed.spectrum.stellar_population import StellarPopulation

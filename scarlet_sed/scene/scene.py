@@ -12,7 +12,8 @@ from astropy.coordinates import SkyCoord
 from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.instrument.frame import Frame
 from scarlet_sed.light import Component, path_of
-from scarlet_sed.parameters import Parameter, Parameterized, Tied, current_values, resolve, transparent
+from scarlet_sed.parameters import Parameter, Parameterized, Tied, current_values, resolve
+from scarlet_sed.paths import transparent
 from scarlet_sed.scene.boxes import Box, merge, place, requested_width
 from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.scene.source import Source

@@ -10,7 +10,8 @@ from astropy.coordinates import SkyCoord
 
 from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.light import Blend, Component, Light
-from scarlet_sed.parameters import Parameter, Parameterized, parameter, transparent
+from scarlet_sed.parameters import Parameter, Parameterized, parameter
+from scarlet_sed.paths import transparent
 from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.typing import Array
 

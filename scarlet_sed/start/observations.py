@@ -7,7 +7,8 @@ import numpyro.distributions as dist
 
 from scarlet_sed.errors import DataError
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.parameters import Parameter, replace_slots
+from scarlet_sed.parameters import Parameter
+from scarlet_sed.paths import replace_slots
 from scarlet_sed.start.sky import observed_sky
 
 Observations = Observation | Sequence[Observation] | Mapping[str, Observation]

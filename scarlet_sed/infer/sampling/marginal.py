@@ -25,7 +25,8 @@ from scarlet_sed.infer.sampling.bands import flux_bands
 from scarlet_sed.infer.sampling.target import Coordinates, against, log_prior
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.noise import GaussianNoise
-from scarlet_sed.parameters import Tied, as_float, slots, tie_target, to_device
+from scarlet_sed.parameters import Tied, as_float, tie_target, to_device
+from scarlet_sed.paths import slots
 from scarlet_sed.photometry.filters import canonical_name
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.typing import Array

@@ -12,7 +12,8 @@ from scarlet_sed.constraints import EllipticityPrior, SmoothImage, base_support,
 from scarlet_sed.errors import ImproperPriorError
 from scarlet_sed.infer.sampling.prior_text import prior_text
 from scarlet_sed.instrument.observation import Observation
-from scarlet_sed.parameters import Parameter, Slot, free_parameters, replace_slots, slots
+from scarlet_sed.parameters import Parameter, free_parameters
+from scarlet_sed.paths import Slot, replace_slots, slots
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import HostArray
 

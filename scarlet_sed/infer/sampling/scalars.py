@@ -11,7 +11,7 @@ from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.export import axes
 from scarlet_sed.infer.sampling.prior_text import prior_text
-from scarlet_sed.parameters import slots
+from scarlet_sed.paths import slots
 from scarlet_sed.typing import HostArray
 
 _TELLING = ("redshift", "log_mass", "flux", "radius", "index", "av", "ellipticity", "position")
