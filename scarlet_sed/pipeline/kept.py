@@ -7,6 +7,7 @@ import numpy as np
 
 from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.io.propagation import all_errors, parts_of
 from scarlet_sed.parameters import resolve
 from scarlet_sed.paths import replace_slots
 from scarlet_sed.scene.scene import Scene
@@ -78,14 +79,10 @@ def _named(scene: Scene, observations: Sequence[Observation], wanted: Sequence[s
 
 
 def brightest(scene: Scene, observations: Sequence[Observation]) -> list[str]:
-    """Names of sources by the sum of their fluxes in all bands, the brightest first."""
-    plain = resolve(scene)
+    """Names of sources by the sum of their fluxes in all bands, as the catalogue has them, the brightest first."""
+    plain, unknown = resolve(scene), all_errors(scene, {}, None)
     total = {
-        name: sum(
-            float(np.sum(np.asarray(component.spectrum.fluxes(o.filters, source.redshift))))
-            for _, component in source.components()
-            for o in observations
-        )
-        for name, source in plain.sources.items()
+        name: sum(float(np.sum(part.flux)) for part in parts_of(plain, name, observations, unknown))
+        for name in plain.sources
     }
     return sorted(total, key=lambda name: -total[name])

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import gaussian_filter1d
 from scipy.stats import rankdata
 
@@ -32,10 +33,10 @@ def trace(posterior: Posterior, names: str | Iterable[str] | None = None) -> Fig
     panels = figure.subplots(len(own), 2, squeeze=False, width_ratios=(1, 4))
     for (left, right), scalar, label in zip(panels, own, short_labels(own), strict=True):
         last = scalar is own[-1]
-        chart_axes(left, label if last else "", "")
+        chart_axes(left, "", "")
         chart_axes(right, "draw" if last else "", "", f"{label}{_quality(scalar)}")
-        left.set_xlabel(label, fontsize=8, color=INK)
         left.set_yticks([])
+        left.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
         low, high = float(np.min(scalar.draws)), float(np.max(scalar.draws))
         margin = 0.05 * (high - low) or 1e-6
         edges = np.linspace(low - margin, high + margin, 41)

@@ -41,8 +41,9 @@ def predictive(posterior: Posterior | Residuals, *, count: int = 100, seed: int 
         ParameterError: if there are no draws.
     """
     found = posterior if isinstance(posterior, Residuals) else residuals(posterior, count, seed)
+    every = [band for own in found.observed.values() for band in own.bands]
     bands = [
-        _Band(band if len(found.observed) == 1 else f"{name} {band}", name, band, own, number)
+        _Band(band if every.count(band) == 1 else f"{name} {band}", name, band, own, number)
         for name, own in found.observed.items()
         for number, band in enumerate(own.bands)
     ]
@@ -88,6 +89,7 @@ def _local(axes: Axes, each: _Band, outstanding: list[Block], limit: float) -> N
     extent = (-0.5, side * values.shape[1] - 0.5, -0.5, side * values.shape[0] - 0.5)
     axes.imshow(values, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest", extent=extent)
     for block in outstanding:
-        corner = (block.x - side / 2, block.y - side / 2)
-        axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor="#202020", linewidth=0.9))
+        # a little outside, where the colour of the block does not hide it
+        corner = (block.x - side / 2 - 0.5, block.y - side / 2 - 0.5)
+        axes.add_patch(Rectangle(corner, side + 1, side + 1, fill=False, edgecolor="black", linewidth=1.3))
     axes.set(xlim=(-0.5, width - 0.5), ylim=(-0.5, height - 0.5))

@@ -97,7 +97,7 @@ def test_predictions_have_two_panels_a_band_and_frames_where_something_is_missin
     titles = [axes.get_title() for axes in visible(figure)]
     assert "F115W   p = 0.40" in titles and "F150W   p < 0.02" in titles
     (framed,) = [axes for axes in visible(figure) if axes.patches]
-    assert framed.patches[0].get_xy() == (5.5, 8.5)
+    assert framed.patches[0].get_xy() == (5.0, 8.0)
     drawn(figure)
     assert (p_text(1.0, 50), p_text(0.5, 50)) == ("> 0.98", "= 0.50")
 

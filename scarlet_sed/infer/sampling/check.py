@@ -62,7 +62,8 @@ class Check:
         lines = [f"{self.status.name}: {self.status.advice}"]
         lines += [self.table] if self.rows else []
         for name, each in self.p_values.items():
-            lines.append(f"p-values, {name}: " + ", ".join(f"{band} {p:.2f}" for band, p in each.items()))
+            said = "p-values" if tuple(each) == (name,) else f"p-values, {name}"
+            lines.append(f"{said}: " + ", ".join(f"{band} {p:.2f}" for band, p in each.items()))
         lines += [f"fewest effective draws: {', '.join(self.hardest)}"] if self.hardest else []
         lines += [f"doubt: {doubt}" for doubt in self.doubts]
         return "\n".join(lines)
