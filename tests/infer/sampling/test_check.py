@@ -1,6 +1,7 @@
 """What `ss.check` says of posteriors that are sound, short, and of models that do not fit."""
 
 import equinox as eqx
+import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -49,6 +50,26 @@ def test_the_sigma_of_a_block_is_that_of_its_chi_square(drawn):
     chi2 = ((np.asarray(observation.data) - mean) ** 2 * np.asarray(observation.weights))[:, :18, :18]
     chi2 = chi2.reshape(2, 6, 3, 6, 3).sum(axis=(2, 4))
     np.testing.assert_allclose(own.excess[:, :6, :6], stats.norm.isf(stats.chi2.sf(chi2, 9)), atol=0.25)
+
+
+def test_blocks_of_correlated_noise_are_as_improbable_as_they_are_said_to_be(drawn):
+    """Noise drawn from its own model, masks included, leaves standard normal sigmas in every block."""
+    toy = linear_toy()
+    correlation = np.exp(-0.5 * np.hypot(*np.mgrid[-3:4, -3:4]) ** 2)[None].repeat(len(BANDS), 0)
+    mask = np.zeros(toy.observation.shape, bool)
+    mask[:, 8:10, 3:9] = True
+    observation = toy.observation.with_mask(mask).with_noise(ss.CorrelatedNoise(correlation, (SIDE, SIDE)))
+    model = np.asarray(ss.render(toy.scene, toy.observation))
+    found = []
+    for seed in range(2):
+        noise = np.asarray(observation.noise.sample(jax.random.key(seed), observation.weights))
+        posterior = ss.LogPosterior(toy.scene, observation.with_data(model + noise))
+        true = np.tile(np.ravel(posterior.start[0]), (*drawn.shape, 1))
+        target = eqx.tree_at(lambda t: t.program, drawn.target, posterior.program)
+        own = drawn._replace(posterior=posterior, target=target, whitened=true)
+        found.append(residuals(own, 20).observed["nircam"].excess)
+    known = np.array(found)[np.isfinite(found)]
+    assert abs(known.mean()) < 0.25 and known.std() == pytest.approx(1.0, abs=0.2) and known.size > 170
 
 
 def test_light_that_the_model_lacks_is_found_and_placed(drawn):
