@@ -5,8 +5,8 @@ from typing import final
 import jax.numpy as jnp
 
 from scarlet_sed.dust.base import V_BAND, Curve, wavenumber
-from scarlet_sed.dust.checks import check_range
 from scarlet_sed.parameters import parameter
+from scarlet_sed.ranges import check_range
 from scarlet_sed.typing import Array
 
 RV_CALZETTI = 4.05

@@ -7,9 +7,9 @@ from typing import final
 import equinox as eqx
 import jax.numpy as jnp
 
-from scarlet_sed.dust.checks import check_range
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.parameters import parameter
+from scarlet_sed.ranges import check_range
 from scarlet_sed.typing import Array
 
 V_BAND = 5500.0

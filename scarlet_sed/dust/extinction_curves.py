@@ -8,8 +8,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from scarlet_sed.dust.base import Curve, wavenumber
-from scarlet_sed.dust.checks import check_range
 from scarlet_sed.parameters import parameter
+from scarlet_sed.ranges import check_range
 from scarlet_sed.typing import Array, HostArray
 
 RV_RANGE = (2.0, 6.0)

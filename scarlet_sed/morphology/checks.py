@@ -1,19 +1,10 @@
 """Checks that morphologies make when they are built: concrete values only, traced ones pass."""
 
-import jax
 import numpy as np
 
 from scarlet_sed.errors import DomainError
-from scarlet_sed.parameters import Parameter
+from scarlet_sed.ranges import concrete
 from scarlet_sed.typing import HostArray
-
-
-def concrete(leaf: object) -> HostArray | None:
-    """The present value of a slot in float64, or None while it is traced, tied or not filled in."""
-    value = leaf.value if isinstance(leaf, Parameter) else leaf
-    if isinstance(value, (jax.core.Tracer, jax.ShapeDtypeStruct)) or not isinstance(value, (jax.Array, np.ndarray)):
-        return None
-    return np.asarray(value, dtype=np.float64)
 
 
 def on_host(leaf: object, owner: str) -> HostArray:

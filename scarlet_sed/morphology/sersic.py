@@ -4,16 +4,15 @@ from collections.abc import Callable
 from typing import final
 
 import jax.numpy as jnp
-import numpy as np
 from scipy.special import gammainc, gammaincinv
 
-from scarlet_sed.errors import DomainError
 from scarlet_sed.morphology.base import Morphology, PixelGrid
-from scarlet_sed.morphology.checks import check_ellipticity, check_positive, concrete, on_host
+from scarlet_sed.morphology.checks import check_ellipticity, check_positive, on_host
 from scarlet_sed.morphology.mixture import gaussian_mixture
 from scarlet_sed.morphology.sersic_mixture import INDEX_RANGE, exponential_mixture, sersic_mixture
 from scarlet_sed.morphology.shape import circle_holding
-from scarlet_sed.parameters import Parameter, parameter
+from scarlet_sed.parameters import parameter
+from scarlet_sed.ranges import check_range
 from scarlet_sed.typing import Array, HostArray
 
 
@@ -40,7 +39,7 @@ class Sersic(Morphology):
 
     def __check_init__(self) -> None:
         check_positive(self.radius, "Sersic", "radius")
-        _check_index(self.index)
+        check_range(self.index, "Sersic", "index", *INDEX_RANGE)
         check_ellipticity(self.ellipticity, "Sersic")
 
     def evaluate(self, grid: PixelGrid) -> Array:
@@ -89,21 +88,3 @@ def growth_curve(index: float) -> Callable[[HostArray], HostArray]:
     """The fraction of a Sersic profile's flux within a radius, given in half-light radii."""
     b = gammaincinv(2 * index, 0.5)
     return lambda radius: gammainc(2 * index, b * radius ** (1 / index))
-
-
-def _check_index(leaf: object) -> None:
-    low, high = INDEX_RANGE
-    value = concrete(leaf)
-    if value is not None and not np.all((value >= low - 1e-6) & (value <= high + 1e-6)):
-        raise DomainError(
-            f"Sersic: index = {value!s} lies outside {low} to {high}", fix=f"choose within {low} to {high}"
-        )
-    if value is None or not isinstance(leaf, Parameter):
-        return
-    beyond = np.asarray([low - 0.01, high + 0.01])
-    if any(np.all(leaf.prior.support(np.full(leaf.prior.event_shape, edge))) for edge in beyond):
-        raise DomainError(
-            f"Sersic: the prior of the index ({type(leaf.prior).__name__}) reaches beyond {low} to {high}",
-            fix=f"give a prior with bounds, for example dist.Uniform({low}, {high}) or "
-            f"dist.TruncatedNormal(loc, scale, low={low}, high={high})",
-        )

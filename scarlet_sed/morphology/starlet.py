@@ -10,10 +10,11 @@ import numpyro.distributions as dist
 from scarlet_sed.constraints import image_simplex
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.morphology.base import Morphology, PixelGrid
-from scarlet_sed.morphology.checks import check_positive, concrete, on_host
+from scarlet_sed.morphology.checks import check_positive, on_host
 from scarlet_sed.morphology.lattice import blob_matrices, centred, lattice_extent
 from scarlet_sed.morphology.pixels import check_image, floored, unit_image
 from scarlet_sed.parameters import Parameter, parameter
+from scarlet_sed.ranges import concrete
 from scarlet_sed.typing import Array, ArrayLike, HostArray
 
 

@@ -5,12 +5,12 @@ from typing import Any, final
 import equinox as eqx
 
 from scarlet_sed.dust.base import Curve
-from scarlet_sed.dust.checks import check_range
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameterized, parameter
 from scarlet_sed.photometry.parts import PARTS
+from scarlet_sed.ranges import check_range
 from scarlet_sed.typing import Array
 
 

@@ -10,7 +10,7 @@ from scarlet_sed.errors import ParameterError
 from scarlet_sed.parameters import as_float, parameter
 from scarlet_sed.photometry.quadrature import LOG_STEP
 from scarlet_sed.photometry.rebin import LIGHT_SPEED
-from scarlet_sed.sps.domain import check_within
+from scarlet_sed.ranges import check_range
 from scarlet_sed.sps.engine import GRID_UNIT, Dimming, Engine, StellarLight
 from scarlet_sed.sps.grid import SCALE, DustTemplates, Grid
 from scarlet_sed.sps.nodes import smooth_weights
@@ -65,7 +65,7 @@ class DustEmission(eqx.Module):
         own = self.templates
         for name, nodes in (("qpah", own.q_pah), ("umin", own.u_min), ("gamma", (0.0, 1.0))):
             ends = (float(np.asarray(nodes)[0]), float(np.asarray(nodes)[-1]))
-            check_within(getattr(self, name), ends, "DustEmission", name)
+            check_range(getattr(self, name), "DustEmission", name, *ends)
 
     def check_cells(self, engine: Engine) -> None:
         """Raise `ParameterError` where an engine's cells reach redder than the templates'."""

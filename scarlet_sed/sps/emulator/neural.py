@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from scarlet_sed.errors import DomainError
-from scarlet_sed.sps.domain import Domain, check_within
+from scarlet_sed.ranges import check_range
+from scarlet_sed.sps.domain import Domain
 from scarlet_sed.sps.emulator.features import Features
 from scarlet_sed.sps.emulator.network import LineNetwork, LineTable, SpectrumNetwork
 from scarlet_sed.sps.engine import Dimming, Engine, Population, StellarLight
@@ -97,12 +98,12 @@ class NeuralEmulator(Engine):
             known = (("age", self.domain.age), ("tau", TAU), ("log_tau", (-2.0, 2.0)), ("age_fraction", (0.0, 1.0)))
             for name, allowed in known:
                 if getattr(history, name) is not None:
-                    check_within(getattr(history, name), allowed, "NeuralEmulator", name)
+                    check_range(getattr(history, name), "NeuralEmulator", name, *allowed)
         elif isinstance(history, Constant):
-            check_within(history.age, self.domain.age, "NeuralEmulator", "age")
+            check_range(history.age, "NeuralEmulator", "age", *self.domain.age)
         elif isinstance(history, Burst):
-            check_within(history.age, self.domain.age, "NeuralEmulator", "age")
-            check_within(history.duration, (SHORTEST, self.domain.age[1]), "NeuralEmulator", "duration")
+            check_range(history.age, "NeuralEmulator", "age", *self.domain.age)
+            check_range(history.duration, "NeuralEmulator", "duration", SHORTEST, self.domain.age[1])
         elif not isinstance(history, Binned):
             raise DomainError(
                 f"the NeuralEmulator knows no history of the class {type(history).__name__}",

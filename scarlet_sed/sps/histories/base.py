@@ -4,12 +4,11 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import DomainError
-from scarlet_sed.parameters import Parameter
+from scarlet_sed.ranges import concrete
 from scarlet_sed.typing import Array, ArrayLike
 
 YOUNG = 0.01
@@ -89,10 +88,9 @@ _EDGES = np.concatenate([[0.0], np.geomspace(1e-4, 20.0, 600)])
 
 def check_positive(value: Any, owner: str, what: str, *, zero: bool = False) -> None:
     """Raise `DomainError` for a concrete duration or age that is negative (or zero, unless `zero`)."""
-    plain = value.value if isinstance(value, Parameter) else value
-    if not isinstance(plain, (jax.Array, np.ndarray)) or isinstance(plain, jax.core.Tracer):
+    host = concrete(value)
+    if host is None:
         return
-    host = np.asarray(plain)
     if np.any(host < 0) or (not zero and np.any(host == 0)):
         raise DomainError(
             f"{owner} has a {what} of {np.array2string(host, threshold=4)} Gyr",
