@@ -141,14 +141,16 @@ def train(
 def _square_errors(network: Perceptron, table: Table, metric: Array) -> tuple[Array, Array]:
     """(row,) square errors of the values, and of the slopes."""
     value, slope = jax.jvp(network, (table.features,), (table.feature_slope,))
-    off = ((value - table.targets) * table.weight, (slope - table.target_slope) * table.weight)
-    return jnp.sum(jnp.square(off[0] @ metric), axis=-1), jnp.sum(jnp.square(off[1] @ metric), axis=-1)
+    return _squared(value - table.targets, table, metric), _squared(slope - table.target_slope, table, metric)
 
 
 def _value_errors(network: Perceptron, table: Table, metric: Array) -> Array:
     """(row,) square errors of the values alone."""
-    off = (network(table.features) - table.targets) * table.weight
-    return jnp.sum(jnp.square(off @ metric), axis=-1)
+    return _squared(network(table.features) - table.targets, table, metric)
+
+
+def _squared(off: Array, table: Table, metric: Array) -> Array:
+    return jnp.sum(jnp.square((off * table.weight) @ metric), axis=-1)
 
 
 def _percentiles(error: Array) -> dict[str, float]:
