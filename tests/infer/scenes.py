@@ -53,9 +53,9 @@ def scene(frame: ss.Frame, *, free: bool, names: Sequence[str] = ("a", "b", "c")
     return ss.Scene(sources, frame)
 
 
-def mock(seed: int = 0, **kwargs: object) -> tuple[ss.Observation, ss.Frame]:
+def mock(seed: int = 0, shape: tuple[int, int] = (48, 48)) -> tuple[ss.Observation, ss.Frame]:
     """An observation of the true scene with noise, and its frame."""
-    blank = observation()
+    blank = observation(shape=shape)
     frame = ss.Frame.covering(blank)
     noise = np.random.default_rng(seed).normal(0, SIGMA, blank.data.shape)
     return observation(ss.render(scene(frame, free=False), blank) + noise), frame

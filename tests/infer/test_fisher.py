@@ -7,6 +7,7 @@ import pytest
 
 import scarlet_sed as ss
 from scarlet_sed.infer import fisher
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.curvature import whitened
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.fisher import gauss_newton
@@ -18,7 +19,8 @@ POSITIONS = {"a": (-2.4, 0.1), "b": (-1.9, 0.0), "c": (0.0, -0.1), "d": (2.4, 0.
 
 def dense_gauss_newton(posterior: ss.LogPosterior, unconstrained: FamilyValues) -> np.ndarray:
     """J^T J from the whole Jacobian, rows in the order of `every_direction`."""
-    by_observation = jax.jacfwd(lambda u: whitened(posterior.program, u))(unconstrained)
+    jacobian = Compiled(lambda program, u: jax.jacfwd(lambda v: whitened(program, v))(u), level=0)
+    by_observation = jacobian(posterior.program, unconstrained)
     columns = []
     for d in every_direction(posterior, unconstrained):
         rows = [np.asarray(families[d.family]) for families in by_observation]
@@ -66,7 +68,8 @@ def test_gauss_newton_is_the_hessian_of_a_linear_model() -> None:
     posterior = ss.LogPosterior(scene(frame, free=False).free("*.flux", dist.Normal(0, 100)), obs)
     unconstrained = posterior.unconstrain(posterior.start)
     found = gauss_newton(posterior, unconstrained, every_direction(posterior, unconstrained))
-    hessian = -jax.hessian(lambda u: posterior.program.log_likelihood((u,)))(unconstrained[0])
+    curvature = Compiled(lambda program, u: jax.hessian(lambda v: program.log_likelihood((v,)))(u), level=0)
+    hessian = -curvature(posterior.program, unconstrained[0])
     size = unconstrained[0].size
     np.testing.assert_allclose(found, hessian.reshape(size, size)[: len(found), : len(found)], rtol=1e-3, atol=1e-3)
 

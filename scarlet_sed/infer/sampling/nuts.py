@@ -7,11 +7,13 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as Spec
 from numpyro.infer import NUTS
 
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.typing import Array
 
@@ -22,7 +24,7 @@ class Settings(NamedTuple):
     Args:
         warmup: iterations that adapt the step size and are thrown away.
         target_accept: mean acceptance probability that the step size is adapted to.
-        max_tree_depth: a trajectory has at most 2^depth - 1 steps.
+        max_tree_depth: a trajectory has at most 2^depth - 1 steps; of warm-up, 2^6 - 1.
         mass: "fixed" trusts the whitening, "diagonal" and "dense" go on adapting it while warming up.
     """
 
@@ -54,6 +56,10 @@ class Draws(NamedTuple):
     step_size: Array
 
 
+_WARM_DEPTH = 6
+"""Of trees while step sizes are still found: what a small step costs is seen there already."""
+
+
 def _kernel(target: AnyTarget, settings: Settings, key: Array, whitened: Array) -> tuple[NUTS, Any]:
     """A kernel ready to sample, and its first state. Inside of compiled code, what is not used of it costs nothing."""
     kernel = NUTS(
@@ -62,7 +68,7 @@ def _kernel(target: AnyTarget, settings: Settings, key: Array, whitened: Array) 
         adapt_mass_matrix=settings.mass != "fixed",
         dense_mass=settings.mass == "dense",
         target_accept_prob=settings.target_accept,
-        max_tree_depth=settings.max_tree_depth,
+        max_tree_depth=(min(_WARM_DEPTH, settings.max_tree_depth), settings.max_tree_depth),
     )
     state = kernel.init(key, settings.warmup, init_params=whitened, model_args=(), model_kwargs={})
     return kernel, state
@@ -80,7 +86,8 @@ def _begin(target: AnyTarget, settings: Settings, key: Array) -> Any:
     def undefined(carry: tuple[Array, Array, int]) -> Array:
         return ~(carry[1] < _FAR * size) & (carry[2] < _HALVINGS)
 
-    place, *_ = jax.lax.while_loop(undefined, nearer, (normal, target.potential(normal), 0))
+    # the potential is compiled once for the first place and the nearer ones
+    place, *_ = jax.lax.while_loop(undefined, nearer, (2 * normal, jnp.full((), jnp.inf, normal.dtype), -1))
     return _kernel(target, settings, chain_key, place)[1]
 
 
@@ -110,7 +117,7 @@ def _advance(target: AnyTarget, settings: Settings, state: Any, count: int) -> t
     return jax.lax.scan(step, state, None, length=count)
 
 
-begin = jax.jit(_begin, static_argnames="settings")
+begin = Compiled(_begin, level=0, static=("settings",))
 """The first state of one chain."""
 advance = jax.jit(_advance, static_argnames=("settings", "count"))
 """The state of one chain `count` iterations later, and those iterations."""

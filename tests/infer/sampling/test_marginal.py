@@ -8,11 +8,16 @@ import pytest
 
 import scarlet_sed as ss
 from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.posterior import constrain
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
 from scarlet_sed.infer.sampling.target import coordinates_at
+from scarlet_sed.typing import Array
 from tests.infer import scenes
 from tests.infer.sampling.toys import linear_toy
+
+
+_values = Compiled(lambda target, whitened: target.values(whitened), level=0)
 
 
 def _blend() -> ss.LogPosterior:
@@ -34,14 +39,17 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
         target = marginal_target_at(posterior.program, coordinates, linear)
         value_and_slope = jax.jit(jax.value_and_grad(target.potential))
 
+        def density(own: Array, q: Array) -> Array:
+            return posterior.log_density(linear.put(coordinates.unconstrained(q), own))
+
+        # a quadratic: its value, its gradient and its Hessian at zero say everything
+        at_once = Compiled(lambda *x: (density(*x), jax.grad(density)(*x), jax.hessian(density)(*x)), level=0)
+
         def dense(q: np.ndarray) -> float:
-            unconstrained = coordinates.unconstrained(q)
-            density = jax.jit(lambda b: posterior.log_density(linear.put(unconstrained, b)))
-            zero = np.zeros(linear.size)
-            # a quadratic: its Hessian and its gradient at zero say everything
-            hessian, slope = -np.asarray(jax.hessian(density)(zero)), np.asarray(jax.grad(density)(zero))
-            best = np.linalg.solve(hessian, slope)
-            return -float(density(best)) + 0.5 * np.linalg.slogdet(hessian)[1]
+            constant, slope, hessian = (np.asarray(found) for found in at_once(np.zeros(linear.size), q))
+            best = np.linalg.solve(-hessian, slope)
+            highest = constant + slope @ best + 0.5 * best @ hessian @ best
+            return -float(highest) + 0.5 * np.linalg.slogdet(-hessian)[1]
 
         places = [0.7 * rng.normal(size=coordinates.size) for _ in range(2)]
         at_zero = dense(np.zeros(coordinates.size))
@@ -52,7 +60,7 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
             above, below = (float(value_and_slope(q + sign * 1e-4 * direction)[0]) for sign in (1, -1))
             assert float(slope @ direction) == pytest.approx((above - below) / 2e-4, rel=1e-5, abs=1e-5)
         # numbers drawn back have the conditional mean, and leave the others alone
-        values = target.values(np.concatenate([places[0], np.zeros(linear.size)]))
+        values = _values(target, np.concatenate([places[0], np.zeros(linear.size)]))
         plain = constrain(posterior.program, coordinates.unconstrained(places[0]))
         for path in posterior.paths:
             place = posterior.places[path]
@@ -91,7 +99,8 @@ def test_faint_light_beside_a_bright_star_is_known_as_well_in_float32():
             linear = linear_of(posterior)
             coordinates = without_linear(coordinates_at(posterior, posterior.start, 0), linear)
             target = marginal_target_at(posterior.program, coordinates, linear)
-            draws = [target.values(jnp.array([0.0, z]))[posterior.places["g.spectrum.flux"].family] for z in (0.0, 1.0)]
+            family = posterior.places["g.spectrum.flux"].family
+            draws = [_values(target, jnp.array([0.0, z]))[family] for z in (0.0, 1.0)]
             return np.ravel(draws[0]), np.ravel(draws[1]) - np.ravel(draws[0])
 
     (mean, spread), (exact, width) = moments(precise=False), moments(precise=True)
@@ -100,7 +109,7 @@ def test_faint_light_beside_a_bright_star_is_known_as_well_in_float32():
 
 
 def test_draws_are_those_of_sampling_everything():
-    observation, frame = scenes.mock()
+    observation, frame = scenes.mock(shape=(32, 32))
     names = ("a", "b")
     free = scenes.scene(frame, free=True, names=names).free("*.flux", dist.Normal(np.zeros(3), 100.0))
     fitted = ss.fit(free, observation, uncertainties=False, progress=False)
