@@ -23,6 +23,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## simulate a blend of galaxies, fit it, and write pictures, catalogue and report
 	$(BIN)/scarlet-sed demo --out demo_out
 
+# linear algebra whose threads wait for each other's cores takes up to twenty times as long
+test: export OPENBLAS_NUM_THREADS := 1
 test: lint ## lint, types, import directions, and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

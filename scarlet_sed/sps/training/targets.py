@@ -1,6 +1,6 @@
 """What the networks should say: exact spectra of random populations of a grid, with their slopes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import final
 
@@ -143,22 +143,19 @@ class Exact(RowSource):
 
     def chunks(self, part: str, rng: np.random.Generator, count: int, size: int = 4096) -> Iterator[Rows]:
         """`count` draws in chunks; rows of no weight are left out, so chunks differ a little in length."""
-        evaluate = _compiled_rows(self, part)
         for start in range(0, count, size):
             kind, drawn = drawing.of_part(part, rng, min(size, count - start), self.ranges)
             direction = np.eye(4, dtype=np.float32)[rng.choice(4, len(kind), p=DIRECTIONS[part])]
-            rows = evaluate(self, *(jnp.asarray(a) for a in (kind, direction, *drawn)))
+            rows = _rows(self, part, *(jnp.asarray(a) for a in (kind, direction, *drawn)))
             host = Rows(*(np.asarray(a) for a in rows))
             finite = [np.isfinite(a.reshape(len(a), -1)).all(axis=1) for a in host]
             good = (host.weight > 0) & np.all(finite, axis=0)
             yield Rows(*(a[good] for a in host))
 
 
-def _compiled_rows(exact: Exact, part: str) -> Callable[..., Rows]:
-    def rows(exact: Exact, *columns: Array) -> Rows:
-        return jax.vmap(lambda *row: exact.row(part, *row))(*columns)
-
-    return eqx.filter_jit(rows)
+@eqx.filter_jit
+def _rows(exact: Exact, part: str, *columns: Array) -> Rows:
+    return jax.vmap(lambda *row: exact.row(part, *row))(*columns)
 
 
 def _feature_nodes(ages: HostArray, split: int) -> np.ndarray:

@@ -16,7 +16,6 @@ from scarlet_sed.typing import Array
 from tests.infer import scenes
 from tests.infer.sampling.toys import linear_toy
 
-
 _values = Compiled(lambda target, whitened: target.values(whitened), level=0)
 
 
