@@ -21,11 +21,18 @@ class Compiled:
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's result, compiled for the default device."""
+        return self._for_platform()(*arguments)
+
+    def shapes(self, *arguments: Any) -> Any:
+        """Shapes and types of the function's result, without computing it."""
+        return jax.eval_shape(self._for_platform(), *arguments)
+
+    def _for_platform(self) -> Any:
         platform = jax.default_backend()
         if platform not in self._jitted:
             options = {"xla_backend_optimization_level": self.level} if platform == "cpu" else None
             self._jitted[platform] = jax.jit(self.function, static_argnames=self.static, compiler_options=options)
-        return self._jitted[platform](*arguments)
+        return self._jitted[platform]
 
     @property
     def count(self) -> int:

@@ -151,7 +151,7 @@ def _run(
     kept = [] if store is None else store.pieces()[:wanted]
     found, last = [draws for draws, _ in kept], None
     if kept:
-        shape = jax.eval_shape(begin, target, settings, keys[0])
+        shape = begin.shapes(target, settings, keys[0])
         last = jax.tree.unflatten(jax.tree.structure(shape), kept[-1][1])
     interrupted = False
     with bar(len(keys), wanted * PIECE, len(kept) * PIECE, show=progress) as shown:
