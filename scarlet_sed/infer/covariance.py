@@ -41,10 +41,12 @@ class Curvature(NamedTuple):
     Args:
         directions: (p,) the numbers.
         matrix: (p, p) Gauss-Newton matrix of the likelihood, plus the prior's where that curves the same way.
+        prior: (p,) the prior's own curvature along each number.
     """
 
     directions: list[Direction]
     matrix: HostArray
+    prior: HostArray
 
     def along(self, gradient: FamilyValues) -> HostArray:
         """(p,) the entries of a gradient that belong to the directions."""
@@ -71,11 +73,11 @@ def curvature_at(posterior: LogPosterior, unconstrained: FamilyValues, *, jacobi
     """
     directions = _directions(posterior, unconstrained)
     if not directions:
-        return Curvature(directions, np.zeros((0, 0)))
+        return Curvature(directions, np.zeros((0, 0)), np.zeros(0))
     dense = unit_vectors([[direction] for direction in directions], unconstrained)
     matrix = gauss_newton(posterior, unconstrained, directions)
     prior = np.asarray(prior_hessian(posterior.program, unconstrained, dense, jacobian=jacobian), np.float64)
-    return Curvature(directions, matrix + _positive_part(prior))
+    return Curvature(directions, matrix + _positive_part(prior), np.diag(prior))
 
 
 def laplace(posterior: LogPosterior, unconstrained: FamilyValues, curvature: Curvature | None = None) -> Laplace:
@@ -91,7 +93,7 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues, curvature: Cur
     """
     program = posterior.program
     values = posterior.constrain(unconstrained)
-    directions, matrix = curvature_at(posterior, unconstrained) if curvature is None else curvature
+    directions, matrix, _ = curvature_at(posterior, unconstrained) if curvature is None else curvature
     order = [direction.path for direction in directions]
     spread: list[HostArray] = [np.zeros(np.shape(v)) for v in values]
     covariance: HostArray = np.zeros((0, 0))

@@ -21,6 +21,7 @@ import numpyro.distributions as dist
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.bend import Bend
 from scarlet_sed.infer.sampling.chains import Piece
 from scarlet_sed.infer.sampling.nuts import Draws
 from scarlet_sed.infer.sampling.target import Coordinates
@@ -28,7 +29,7 @@ from scarlet_sed.parameters import to_device
 from scarlet_sed.typing import HostArray
 
 _START = "start.npz"
-_VERSION = 1
+_VERSION = 2
 
 
 def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
@@ -97,9 +98,10 @@ class Checkpoint:
                 fix="give another folder, or sample with what they were begun with (draws may be more)",
             )
         count = header["families"]
-        leaves = [stored[f"leaf{i}"] for i in range(2 * count + 2)]
+        leaves = [stored[f"leaf{i}"] for i in range(2 * count + 2 + len(Bend._fields))]
         arrays = [to_device(leaf, leaf.dtype) for leaf in leaves]
-        return Coordinates(tuple(arrays[:count]), tuple(arrays[count : 2 * count]), *arrays[2 * count :])
+        families, numbers, (root, scale, *bend) = arrays[:count], arrays[count : 2 * count], arrays[2 * count :]
+        return Coordinates(tuple(families), tuple(numbers), root, scale, Bend(*bend))
 
     def append(self, number: int, piece: Piece) -> None:
         """Write a piece.

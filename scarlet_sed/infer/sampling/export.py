@@ -39,7 +39,7 @@ def to_datatree(posterior: Posterior) -> "DataTree":
     groups: dict[str, Any] = {
         "posterior": posterior.draws,
         "sample_stats": {"lp": posterior.log_density, **statistics},
-        "log_likelihood": _log_likelihood(posterior),
+        "log_likelihood": log_likelihoods(posterior),
         "observed_data": {o.name: np.asarray(o.data) for o in observations},
     }
     tree: DataTree = arviz_base.from_dict(groups, dims=dims, coords=coords)
@@ -92,7 +92,7 @@ def axes(posterior: Posterior) -> tuple[dict[str, list[str]], dict[str, Any]]:
     return dims, coords
 
 
-def _log_likelihood(posterior: Posterior) -> dict[str, HostArray]:
+def log_likelihoods(posterior: Posterior) -> dict[str, HostArray]:
     """(chain, draw) log-likelihood of each observation, by name."""
     chains, count = posterior.shape
     if not count:

@@ -22,6 +22,7 @@ from scarlet_sed.infer.families import FamilyValues, Gather, materialize
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.bands import flux_bands
+from scarlet_sed.infer.sampling.bend import straight
 from scarlet_sed.infer.sampling.target import Coordinates, against, log_prior
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.noise import GaussianNoise
@@ -103,9 +104,9 @@ class MarginalTarget(eqx.Module):
 
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
-        unconstrained = self.coordinates.unconstrained(whitened)
+        unconstrained, volume = self.coordinates.moved(whitened)
         solved = _solved(self.program, self.linear, constrain(self.program, unconstrained))
-        found = _rest(self.program, self.linear, unconstrained, solved) - self.prior
+        found = _rest(self.program, self.linear, unconstrained, solved) + volume - self.prior
         return against(found, _terms(solved), self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
@@ -196,8 +197,9 @@ def _rest(program: Program, linear: Linear, unconstrained: FamilyValues, solved:
 @jax.jit
 def marginal_target_at(program: Program, coordinates: Coordinates, linear: Linear) -> MarginalTarget:
     """The marginal target of a program in given coordinates."""
-    solved = _solved(program, linear, constrain(program, coordinates.origin))
-    rest = _rest(program, linear, coordinates.origin, solved)
+    unconstrained, volume = coordinates.moved(jnp.zeros(coordinates.size))
+    solved = _solved(program, linear, constrain(program, unconstrained))
+    rest = _rest(program, linear, unconstrained, solved) + volume
     return MarginalTarget(program, coordinates, linear, _terms(solved), rest)
 
 
@@ -229,7 +231,9 @@ def without_linear(coordinates: Coordinates, linear: Linear) -> Coordinates:
     # U^T U is the covariance of what is kept: rows of the root times themselves
     own = np.linalg.qr(root[kept].T).R.T
     numbers = tuple(to_device(renamed[np.asarray(n)], np.int32) for n in coordinates.number)
-    return Coordinates(coordinates.origin, numbers, as_float(own), coordinates.scale)
+    blocks, prior = np.asarray(coordinates.bend.block)[kept], np.asarray(coordinates.bend.prior, float)[kept]
+    bend = straight(own @ own.T, prior, blocks)
+    return Coordinates(coordinates.origin, numbers, as_float(own), coordinates.scale, bend)
 
 
 def linear_of(posterior: LogPosterior) -> Linear:

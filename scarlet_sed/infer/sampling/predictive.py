@@ -1,10 +1,8 @@
 """Images that a prior or a posterior expects: draws of parameters, rendered, with noise."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import ParameterError
@@ -13,6 +11,7 @@ from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.target import AnyTarget
+from scarlet_sed.infer.simulate import drawn_noise, prior_draw
 from scarlet_sed.instrument.noise import band_sum
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array, HostArray
@@ -89,34 +88,17 @@ def _seen(target: AnyTarget, whitened: Array, key: Array) -> list[tuple[Array, .
 
 @jax.jit
 def _drawn(program: Program, key: Array) -> list[tuple[Array, ...]]:
-    key, *keys = jax.random.split(key, 1 + len(program.families))
-    values = []
-    for family, own in zip(program.families, keys, strict=True):
-        rows = jax.random.split(own, family.valid.shape[0])
-        draw = partial(_value, shape=family.shape)
-        values.append(jax.vmap(draw)(family.prior, rows))
-    return _looked_at(program, tuple(values), key)
-
-
-def _value(prior: Any, key: Array, shape: tuple[int, ...]) -> Array:
-    """A draw of one value; a prior of smaller shape holds for each element on its own."""
-    own = tuple(prior.batch_shape) + tuple(prior.event_shape)
-    try:
-        drawn: Array = prior.sample(key, shape[: len(shape) - len(own)])
-    except NotImplementedError as error:
-        raise ParameterError(
-            f"the prior {type(prior).__name__} cannot be drawn from", fix="freeze what has it, or give another prior"
-        ) from error
-    return jnp.broadcast_to(drawn, shape)
+    own, noise = jax.random.split(key)
+    return _looked_at(program, prior_draw(program, own), noise)
 
 
 def _looked_at(program: Program, values: FamilyValues, key: Array) -> list[tuple[Array, ...]]:
     """Per observation: model, image, and the discrepancy of data and image."""
     found = []
-    keys = jax.random.split(key, len(program.observations))
-    for observation, model, own in zip(program.observations, program.images(values), keys, strict=True):
+    models = program.images(values)
+    noises = drawn_noise(program, values, key)
+    for observation, model, drawn in zip(program.observations, models, noises, strict=True):
         noise = materialize(observation.instrument, values).noise
-        drawn = noise.sample(own, observation.weights)
         worse = [-2 * band_sum(noise.terms(r, observation.weights)) for r in (observation.data - model, drawn)]
         found.append((model, model + drawn, *worse))
     return found

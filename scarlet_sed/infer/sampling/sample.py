@@ -14,9 +14,10 @@ from scarlet_sed.infer.result import FitResult
 from scarlet_sed.infer.sampling.chains import PIECE, Method, Piece, bar, pieces
 from scarlet_sed.infer.sampling.checkpoint import Checkpoint, fingerprint
 from scarlet_sed.infer.sampling.draws import Posterior, posterior_of
+from scarlet_sed.infer.sampling.learn import LENGTH, bent, bent_by_fluxes
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, begin
-from scarlet_sed.infer.sampling.target import AnyTarget, Coordinates, coordinates_at, target_at
+from scarlet_sed.infer.sampling.target import AnyTarget, Coordinates, maximum_at, target_at
 from scarlet_sed.parameters import as_float
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
@@ -38,6 +39,7 @@ def sample(
     max_tree_depth: int = 10,
     mass: str = "fixed",
     marginalize: bool = False,
+    learn: bool = True,
     method: Method = "auto",
     checkpoint: str | Path | None = None,
     progress: bool = True,
@@ -60,6 +62,8 @@ def sample(
             posterior is far from Gaussian.
         marginalize: whether to integrate fluxes of `FreeSpectrum` and sky levels with normal priors out in closed form
             and draw them back. Steps take two to three times as long; it pays where close sources trade light.
+        learn: whether to learn coordinates that follow the posterior's bends from short chains, where trajectories
+            along straight ones are long (see `bend`). It needs a warm-up of at least 100 and `mass` "fixed".
         method: where chains run, see `chains.pieces`; draws of "threads" and "together" agree to rounding only.
         checkpoint: a folder. What is there already is gone on from, bit by bit as if nothing had happened.
         progress: whether to show a progress bar (only on a terminal).
@@ -85,29 +89,36 @@ def sample(
     linear = linear_of(posterior) if marginalize else None
     store = None
     coordinates: Coordinates | None = None
+    keys = jax.random.split(jax.random.PRNGKey(seed), chains)
+
+    def make(coordinates: Coordinates) -> AnyTarget:
+        if linear is None:
+            return target_at(posterior.program, coordinates)
+        return marginal_target_at(posterior.program, coordinates, linear)
+
     if checkpoint is not None:
         store = Checkpoint(
-            checkpoint, fingerprint(posterior.program, posterior.paths, settings, chains, seed, method, marginalize)
+            checkpoint,
+            fingerprint(posterior.program, posterior.paths, settings, chains, seed, method, marginalize, learn),
         )
         coordinates = store.coordinates()
     if coordinates is None:
-        coordinates = coordinates_at(posterior, values, _POLISH)
+        at = maximum_at(posterior, values, _POLISH)
+        learn = learn and mass == "fixed" and warmup >= LENGTH
+        coordinates = bent_by_fluxes(posterior, at, seed) if learn and linear is None else at.coordinates
         if linear is not None:
             coordinates = without_linear(coordinates, linear)
+        finite = all(bool(np.all(np.isfinite(np.asarray(leaf)))) for leaf in jax.tree.leaves(coordinates))
+        if not (finite and np.isfinite(float(_at_origin(make(coordinates))))):
+            raise ParameterError(
+                "the posterior or its curvature is not finite where sampling would start",
+                fix="fit first and look at its status; check priors and data",
+            )
+        if learn:
+            coordinates = bent(make, coordinates, settings, keys, method)
         if store is not None:
             store.begin(coordinates)
-    target: AnyTarget = (
-        target_at(posterior.program, coordinates)
-        if linear is None
-        else marginal_target_at(posterior.program, coordinates, linear)
-    )
-    finite = all(bool(np.all(np.isfinite(np.asarray(leaf)))) for leaf in jax.tree.leaves(coordinates))
-    if not (finite and np.isfinite(float(_at_origin(target)))):
-        raise ParameterError(
-            "the posterior or its curvature is not finite where sampling would start",
-            fix="fit first and look at its status; check priors and data",
-        )
-    keys = jax.random.split(jax.random.PRNGKey(seed), chains)
+    target = make(coordinates)
     wanted = -(-(warmup + draws) // PIECE)
     ready = time.perf_counter()
     found, interrupted = _run(target, settings, keys, wanted, method, store, progress=progress)

@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scarlet_sed.infer.covariance import inverse_root, is_image
+from scarlet_sed.infer.covariance import Curvature, inverse_root, is_image
 from scarlet_sed.infer.curvature import curvature_diagonal
 from scarlet_sed.infer.families import FamilyValues, materialize
 from scarlet_sed.infer.newton import polish
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.bend import FEWEST, Bend, straight
 from scarlet_sed.instrument.noise import band_sum
 from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
@@ -32,12 +33,14 @@ class Coordinates(NamedTuple):
         number: per family, which step each of its unconstrained numbers takes; the last one is none.
         root: (p, p) steps of the numbers that are correlated, by whitened number.
         scale: (m,) steps of the numbers of images.
+        bend: what the steps of the correlated numbers pass.
     """
 
     origin: FamilyValues
     number: FamilyValues
     root: Array
     scale: Array
+    bend: Bend
 
     @property
     def size(self) -> int:
@@ -46,10 +49,14 @@ class Coordinates(NamedTuple):
 
     def unconstrained(self, whitened: Array) -> FamilyValues:
         """Unconstrained numbers from (size,) whitened ones."""
+        return self.moved(whitened)[0]
+
+    def moved(self, whitened: Array) -> tuple[FamilyValues, Array]:
+        """Unconstrained numbers from (size,) whitened ones, and the log-determinant of the bend."""
         count = self.root.shape[0]
-        none = jnp.zeros(1, whitened.dtype)
-        steps = jnp.concatenate([self.root @ whitened[:count], self.scale * whitened[count:], none])
-        return tuple(origin + steps[number] for origin, number in zip(self.origin, self.number, strict=True))
+        bent, volume = self.bend(self.root @ whitened[:count])
+        steps = jnp.concatenate([bent, self.scale * whitened[count:], jnp.zeros(1, whitened.dtype)])
+        return tuple(origin + steps[number] for origin, number in zip(self.origin, self.number, strict=True)), volume
 
 
 class AnyTarget(Protocol):
@@ -77,7 +84,7 @@ class Target(eqx.Module):
         program: the model.
         coordinates: how whitened numbers become unconstrained ones.
         reference: per observation, (band, H', W') terms of the log-likelihood at zero.
-        prior: log-prior and log-Jacobian there.
+        prior: log-prior and log-Jacobians there.
     """
 
     program: Program
@@ -87,9 +94,9 @@ class Target(eqx.Module):
 
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
-        unconstrained = self.coordinates.unconstrained(whitened)
+        unconstrained, volume = self.coordinates.moved(whitened)
         terms = _terms(self.program, constrain(self.program, unconstrained))
-        return against(log_prior(self.program, unconstrained) - self.prior, terms, self.reference)
+        return against(log_prior(self.program, unconstrained) + volume - self.prior, terms, self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from (size,) whitened numbers."""
@@ -122,12 +129,32 @@ def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
 @jax.jit
 def target_at(program: Program, coordinates: Coordinates) -> Target:
     """The target of a program in given coordinates."""
-    terms = _terms(program, constrain(program, coordinates.origin))
-    return Target(program, coordinates, terms, log_prior(program, coordinates.origin))
+    unconstrained, volume = coordinates.moved(jnp.zeros(coordinates.size))
+    terms = _terms(program, constrain(program, unconstrained))
+    return Target(program, coordinates, terms, log_prior(program, unconstrained) + volume)
+
+
+class At(NamedTuple):
+    """Straight coordinates, and what they were made of.
+
+    Args:
+        coordinates: around the maximum.
+        curvature: there.
+        blocks: (p,) the source whose spectrum each correlated number shapes; negative for none.
+    """
+
+    coordinates: Coordinates
+    curvature: Curvature
+    blocks: HostArray
 
 
 def coordinates_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> Coordinates:
-    """Whitening at the maximum of the density in unconstrained numbers.
+    """Whitening at the maximum of the density in unconstrained numbers; see `maximum_at`."""
+    return maximum_at(posterior, values, rounds).coordinates
+
+
+def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At:
+    """The maximum of the density in unconstrained numbers, and coordinates that are round there.
 
     Args:
         posterior: the model.
@@ -135,7 +162,8 @@ def coordinates_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -
         rounds: most matrices that Gauss-Newton steps from there may use.
     """
     start = posterior.unconstrain(values)
-    origin, (directions, matrix), *_ = polish(posterior, start, rounds, jacobian=True)
+    origin, curvature, *_ = polish(posterior, start, rounds, jacobian=True)
+    directions, matrix, prior = curvature
     images = [i for i, family in enumerate(posterior.start) if is_image(family)]
     scale: list[HostArray] = []
     shapes = [u.shape for u in origin]
@@ -155,8 +183,31 @@ def coordinates_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -
         to_device(np.where(n < 0, size, n).reshape(s), np.int32) for n, s in zip(numbers, shapes, strict=True)
     )
     whole = np.concatenate(scale) if scale else np.zeros(0)
-    return Coordinates(tuple(origin), index, as_float(inverse_root(matrix)), as_float(whole))
+    root = inverse_root(matrix)
+    blocks = spectral_blocks(posterior, [direction.path for direction in directions])
+    bend = straight(root @ root.T, 1 / np.maximum(prior, _FLATTEST), blocks)
+    coordinates = Coordinates(tuple(origin), index, as_float(root), as_float(whole), bend)
+    return At(coordinates, curvature, blocks)
+
+
+def spectral_blocks(posterior: LogPosterior, paths: list[str]) -> HostArray:
+    """(p,) the source of each number that shapes a spectrum; of every number, where no spectrum has three of them.
+
+    Args:
+        posterior: the model.
+        paths: (p,) of the parameter that each number belongs to.
+
+    Returns:
+        the places of sources in the scene, negative for numbers that are in no block.
+    """
+    places = {name: index for index, name in enumerate(posterior.scene.sources)}
+    owner = np.array([places.get(path.split(".")[0], -1) for path in paths], int)
+    spectral = np.array(
+        [("spectrum" in (p := path.split(".")) and p[-1] != "flux") or p[1:] == ["redshift"] for path in paths]
+    )
+    several = [np.sum(owner[spectral] == index) >= FEWEST for index in places.values()]
+    return np.where(spectral, owner, -1) if any(several) else owner
 
 
 _FLATTEST = 1e-2
-"""Curvature below which an image's number counts as free: a unit step in a logarithm is already ten times its size."""
+"""Curvature below which a number counts as free: a unit step in a logarithm is already ten times its size."""

@@ -1,0 +1,160 @@
+"""One trial: a truth from the prior, images of it, draws from their posterior, and where the truth lies among them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.sampling.draws import Posterior
+from scarlet_sed.infer.sampling.export import log_likelihoods
+from scarlet_sed.infer.sampling.sample import sample
+from scarlet_sed.infer.simulate import Simulated, simulate
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.scene.scene import Scene
+from scarlet_sed.typing import HostArray
+
+LIKELIHOOD = "log-likelihood"
+"""The name of its row among those of the parameters."""
+
+Infer = Callable[[Simulated], tuple[Scene, Sequence[Observation]]]
+"""The scene and observations that are sampled; what differs from the simulated ones is a mistake on purpose."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Where a truth lies among draws from its posterior.
+
+    Args:
+        seed: of the trial.
+        names: of the parameters' numbers, a path with an index in brackets where there are several; then of the
+            log-likelihood.
+        ranks: by name, how many of the draws lie below the truth.
+        truth, mean, deviation: by name, of the posterior.
+        draws: how many the truth is ranked among, evenly picked from all chains.
+        nearer: share of the draws that lie nearer to a random place than the truth does (TARP), by a distance in which
+            every parameter counts by its own posterior's deviation.
+        status: of the sampling.
+        rhat, effective: the worst of all parameters.
+        divergences: of all chains.
+        leapfrogs: of all chains, warm-up included.
+        seconds: of simulation and sampling.
+    """
+
+    seed: int
+    names: list[str]
+    ranks: list[int]
+    truth: list[float]
+    mean: list[float]
+    deviation: list[float]
+    draws: int
+    nearer: float
+    status: str
+    rhat: float
+    effective: float
+    divergences: int
+    leapfrogs: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and strings."""
+        return asdict(self)
+
+
+def trial(
+    scene: Scene,
+    observations: Any,
+    seed: int,
+    *,
+    infer: Infer | None = None,
+    chains: int = 2,
+    warmup: int = 100,
+    draws: int = 125,
+    keep: int = 63,
+    **options: Any,
+) -> Trial:
+    """Simulate and sample a scene.
+
+    Chains begin around the maximum nearest to the truth: what is calibrated is the density and its sampler, not the
+    way to a start.
+
+    Args:
+        scene: with proper priors, which the truth is drawn from.
+        observations: one or several, with the weights of the data to be drawn.
+        seed: of everything random.
+        infer: what is sampled, where it is not what was simulated.
+        chains, warmup, draws: of `sample`, and its other `options`.
+        keep: how many draws to rank the truth among; as many as are about independent.
+
+    Raises:
+        ParameterError: if a truth lies outside of the priors that are sampled, or draws are fewer than `keep`.
+    """
+    if chains * draws < keep:
+        raise ParameterError(f"{chains * draws} draws are fewer than the {keep} to keep", fix="draw more, or keep less")
+    begun = time.perf_counter()
+    made = simulate(scene, observations, seed)
+    searched, seen = (made.scene, made.observations) if infer is None else infer(made)
+    result = sample(
+        searched, list(seen), chains=chains, warmup=warmup, draws=draws, seed=seed, progress=False, **options
+    )
+    found, true = _table(result, made, keep)
+    mean, deviation = np.mean(found, axis=0), np.std(found, axis=0)
+    diagnosis = result.diagnosis
+    assert diagnosis is not None  # there are draws
+    return Trial(
+        seed,
+        [*_names(made), LIKELIHOOD],
+        [int(rank) for rank in np.sum(found < true, axis=0)],
+        true.tolist(),
+        mean.tolist(),
+        deviation.tolist(),
+        keep,
+        _nearer(found[:, :-1], true[:-1], mean[:-1], deviation[:-1], seed),
+        result.status.name,
+        diagnosis.worst_rhat,
+        min(diagnosis.least_bulk, diagnosis.least_tail),
+        diagnosis.divergences,
+        diagnosis.leapfrogs + result.warmup_leapfrogs,
+        time.perf_counter() - begun,
+    )
+
+
+def _names(made: Simulated) -> list[str]:
+    return [
+        f"{path}[{','.join(map(str, index))}]" if index else path
+        for path, value in made.truth.items()
+        for index in np.ndindex(value.shape)
+    ]
+
+
+def _table(result: Posterior, made: Simulated, keep: int) -> tuple[HostArray, HostArray]:
+    """(draw, number) kept draws and (number,) truth, the log-likelihood last."""
+    chains, count = result.shape
+    kept = np.linspace(0, chains * count - 1, keep).round().astype(int)
+    posterior = result.posterior
+    columns = [result.draws[path].reshape(chains * count, -1)[kept] for path in made.truth]
+    truth = [np.ravel(value) for value in made.truth.values()]
+    likelihood = np.sum(list(log_likelihoods(result).values()), axis=0).reshape(-1)[kept]
+    own = _likelihood_at(posterior, made)
+    table = np.concatenate([*columns, likelihood[:, None]], axis=1)
+    return table.astype(float), np.concatenate([*truth, [own]]).astype(float)
+
+
+def _likelihood_at(posterior: LogPosterior, made: Simulated) -> float:
+    """The log-likelihood of the truth, as the model that was sampled has it."""
+    values = posterior.pack({path: jnp.asarray(value) for path, value in made.truth.items()})
+    return float(posterior.log_likelihood(values))
+
+
+def _nearer(found: HostArray, true: HostArray, mean: HostArray, deviation: HostArray, seed: int) -> float:
+    """Lemos et al. 2023, arXiv:2302.03026; a place may depend on the data, not on the truth."""
+    rng = np.random.default_rng([seed, 1])
+    place = mean + 2 * deviation * rng.standard_normal(len(mean))
+    scale = np.where(deviation > 0, deviation, 1.0)
+    distances = np.sum(np.square((found - place) / scale), axis=1)
+    rank = np.sum(distances < np.sum(np.square((true - place) / scale)))
+    return float((rank + rng.uniform(1e-6, 1 - 1e-6)) / (len(found) + 1))
