@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields notebooks clean
+.PHONY: help install demo test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields calibrate notebooks clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -59,6 +59,9 @@ validate-populations: $(STAMP) grid ## engines against numpy, bagpipes and each 
 
 mock-fields: $(STAMP) ## GalSim fields of populations with known truth: hours; again to go on
 	$(BIN)/python benchmarks/populations/mocks.py --keep build/mocks
+
+calibrate: $(STAMP) ## simulation-based calibration of posteriors: hours; again to go on
+	$(BIN)/python benchmarks/calibration/run.py
 
 notebooks: $(STAMP) ## execute the notebooks in place
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[notebooks]'

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from scarlet_sed.infer.sampling.predictive import Predictive, posterior_predictive, prior_predictive
     from scarlet_sed.infer.sampling.sample import sample
     from scarlet_sed.infer.sampling.status import SampleStatus
+    from scarlet_sed.infer.simulate import simulate
     from scarlet_sed.start.auto import choose_models
     from scarlet_sed.start.detect import detect, measure
     from scarlet_sed.start.detections import Detections
@@ -93,6 +94,7 @@ _LATER = {
     "prior_predictive": "scarlet_sed.infer.sampling.predictive",
     "save_posterior": "scarlet_sed.infer.sampling.export",
     "sample": "scarlet_sed.infer.sampling.sample",
+    "simulate": "scarlet_sed.infer.simulate",
     "choose_models": "scarlet_sed.start.auto",
     "detect": "scarlet_sed.start.detect",
     "measure": "scarlet_sed.start.detect",
@@ -201,6 +203,7 @@ __all__ = [
     "sample",
     "save_posterior",
     "save_scene",
+    "simulate",
     "truncated",
     "with_populations",
     "zero_points",

@@ -73,7 +73,7 @@ def test_constrain_and_unconstrain_are_inverse() -> None:
         dist.Normal(0.0, 1.0),
         dist.Uniform(np.full(3, 0.9995), np.full(3, 1.0)).to_event(1),
     ],
-    ids=str,
+    ids=lambda prior: type(prior).__name__,
 )
 def test_values_that_round_onto_an_edge_have_a_way_back(prior: dist.Distribution) -> None:
     """As far out as optimisers go, and further; values inside stay what they are."""

@@ -95,8 +95,8 @@ def _together(chains: int) -> Callable[..., Iterator[Piece]]:
     return run
 
 
-def bar(chains: int, iterations: int, done: int, *, show: bool) -> tqdm:
+def bar(chains: int, iterations: int, done: int, *, show: bool, what: str = "sample") -> tqdm:
     """A progress bar over the iterations of all chains."""
     return tqdm(
-        total=chains * iterations, initial=chains * done, desc="sample", unit="draw", disable=None if show else True
+        total=chains * iterations, initial=chains * done, desc=what, unit="draw", disable=None if show else True
     )

@@ -8,8 +8,8 @@ import numpy as np
 
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.sampling.bend import Bend, learnt
-from scarlet_sed.infer.sampling.chains import PIECE, Method, pieces
-from scarlet_sed.infer.sampling.nuts import Settings
+from scarlet_sed.infer.sampling.chains import PIECE, Method, bar, pieces
+from scarlet_sed.infer.sampling.nuts import Draws, Settings
 from scarlet_sed.infer.sampling.photometric import explore, stand_in
 from scarlet_sed.infer.sampling.target import AnyTarget, At, Coordinates
 from scarlet_sed.parameters import as_float, to_device
@@ -57,7 +57,13 @@ def bent_by_fluxes(posterior: LogPosterior, at: At, seed: int) -> Coordinates:
 
 
 def bent(
-    make: Callable[[Coordinates], AnyTarget], coordinates: Coordinates, settings: Settings, keys: Array, method: Method
+    make: Callable[[Coordinates], AnyTarget],
+    coordinates: Coordinates,
+    settings: Settings,
+    keys: Array,
+    method: Method,
+    *,
+    progress: bool,
 ) -> Coordinates:
     """Coordinates that follow the posterior where trajectories along the given ones are long.
 
@@ -67,18 +73,20 @@ def bent(
         settings: of the chains; the rounds are warm-up to them.
         keys: (chain, 2) raw random keys.
         method: where chains run.
+        progress: whether to show a progress bar (only on a terminal).
     """
     curvature = np.asarray(coordinates.root, np.float64)
     straight = not np.any(np.asarray(coordinates.bend.shift))
     for number in range(_ROUNDS):
         own = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
-        found = []
-        for piece in pieces(make(coordinates), settings, own, None, method):
-            found.append(piece.draws)
-            if len(found) * PIECE >= LENGTH:
-                break
-        kept = found[1:]
-        if np.mean([np.mean(draws.leapfrogs) for draws in kept]) < _LONG:
+        kept: list[Draws] = []
+        with bar(len(keys), LENGTH, 0, show=progress, what=f"learn {number + 1}") as shown:
+            for count, piece in enumerate(pieces(make(coordinates), settings, own, None, method), start=1):
+                shown.update(int(np.size(piece.draws.leapfrogs)))
+                kept += [piece.draws] if count > 1 else []
+                if count * PIECE >= LENGTH or (kept and _mean_steps(kept) < _LONG):
+                    break
+        if _mean_steps(kept) < _LONG:
             break
         whitened = np.concatenate([np.asarray(draws.whitened) for draws in kept], axis=1)
         better = _bent_more(coordinates, curvature, whitened) if straight else _rounder(coordinates, whitened)
@@ -86,6 +94,10 @@ def bent(
             break
         coordinates = better
     return coordinates
+
+
+def _mean_steps(draws: list[Draws]) -> float:
+    return float(np.mean([np.mean(each.leapfrogs) for each in draws]))
 
 
 def _bent_more(coordinates: Coordinates, curvature: HostArray, whitened: HostArray) -> Coordinates | None:

@@ -69,7 +69,7 @@ def sample(
         progress: whether to show a progress bar (only on a terminal).
 
     Returns:
-        Draws with a status. Ctrl-C ends sampling early, and keeps what is there.
+        Draws with a status. Ctrl-C ends sampling early, and keeps what is there (nothing, while it still learns).
 
     Raises:
         ParameterError: for arguments that make no sense.
@@ -115,7 +115,7 @@ def sample(
                 fix="fit first and look at its status; check priors and data",
             )
         if learn:
-            coordinates = bent(make, coordinates, settings, keys, method)
+            coordinates = bent(make, coordinates, settings, keys, method, progress=progress)
         if store is not None:
             store.begin(coordinates)
     target = make(coordinates)
