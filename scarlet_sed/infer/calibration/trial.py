@@ -13,6 +13,7 @@ from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.export import log_likelihoods
 from scarlet_sed.infer.sampling.sample import sample
+from scarlet_sed.infer.sampling.scalars import scalars
 from scarlet_sed.infer.simulate import Simulated, simulate
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.scene.scene import Scene
@@ -31,8 +32,7 @@ class Trial:
 
     Args:
         seed: of the trial.
-        names: of the parameters' numbers, a path with an index in brackets where there are several; then of the
-            log-likelihood.
+        names: of the parameters' numbers as `scalars` has them, then of the log-likelihood.
         ranks: by name, how many of the draws lie below the truth.
         truth, mean, deviation: by name, of the posterior.
         draws: how many the truth is ranked among, evenly picked from all chains.
@@ -101,13 +101,13 @@ def trial(
     result = sample(
         searched, list(seen), chains=chains, warmup=warmup, draws=draws, seed=seed, progress=False, **options
     )
-    found, true = _table(result, made, keep)
+    names, found, true = _table(result, made, keep)
     mean, deviation = np.mean(found, axis=0), np.std(found, axis=0)
     diagnosis = result.diagnosis
     assert diagnosis is not None  # there are draws
     return Trial(
         seed,
-        [*_names(made), LIKELIHOOD],
+        names,
         [int(rank) for rank in np.sum(found < true, axis=0)],
         true.tolist(),
         mean.tolist(),
@@ -123,25 +123,16 @@ def trial(
     )
 
 
-def _names(made: Simulated) -> list[str]:
-    return [
-        f"{path}[{','.join(map(str, index))}]" if index else path
-        for path, value in made.truth.items()
-        for index in np.ndindex(value.shape)
-    ]
-
-
-def _table(result: Posterior, made: Simulated, keep: int) -> tuple[HostArray, HostArray]:
-    """(draw, number) kept draws and (number,) truth, the log-likelihood last."""
+def _table(result: Posterior, made: Simulated, keep: int) -> tuple[list[str], HostArray, HostArray]:
+    """Names of the numbers, (draw, number) kept draws, and (number,) truth, the log-likelihood last."""
     chains, count = result.shape
     kept = np.linspace(0, chains * count - 1, keep).round().astype(int)
-    posterior = result.posterior
-    columns = [result.draws[path].reshape(chains * count, -1)[kept] for path in made.truth]
-    truth = [np.ravel(value) for value in made.truth.values()]
-    likelihood = np.sum(list(log_likelihoods(result).values()), axis=0).reshape(-1)[kept]
-    own = _likelihood_at(posterior, made)
-    table = np.concatenate([*columns, likelihood[:, None]], axis=1)
-    return table.astype(float), np.concatenate([*truth, [own]]).astype(float)
+    numbers = scalars(result)
+    truth = [made.truth[number.path][number.place] for number in numbers]
+    likelihood = np.sum(list(log_likelihoods(result).values()), axis=0)
+    table = np.stack([each.ravel()[kept] for each in (*(number.draws for number in numbers), likelihood)], axis=1)
+    names = [*(number.name for number in numbers), LIKELIHOOD]
+    return names, table.astype(float), np.array([*truth, _likelihood_at(result.posterior, made)], float)
 
 
 def _likelihood_at(posterior: LogPosterior, made: Simulated) -> float:

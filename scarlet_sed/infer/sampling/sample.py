@@ -104,17 +104,16 @@ def sample(
         coordinates = store.coordinates()
     if coordinates is None:
         at = maximum_at(posterior, values, _POLISH)
-        learn = learn and mass == "fixed" and warmup >= LENGTH
-        coordinates = bent_by_fluxes(posterior, at, seed) if learn and linear is None else at.coordinates
-        if linear is not None:
-            coordinates = without_linear(coordinates, linear)
+        coordinates = at.coordinates if linear is None else without_linear(at.coordinates, linear)
         finite = all(bool(np.all(np.isfinite(np.asarray(leaf)))) for leaf in jax.tree.leaves(coordinates))
         if not (finite and np.isfinite(float(_at_origin(make(coordinates))))):
             raise ParameterError(
                 "the posterior or its curvature is not finite where sampling would start",
                 fix="fit first and look at its status; check priors and data",
             )
-        if learn:
+        if learn and mass == "fixed" and warmup >= LENGTH:
+            if linear is None:
+                coordinates = bent_by_fluxes(posterior, at, seed)
             coordinates = bent(make, coordinates, settings, keys, method, progress=progress)
         if store is not None:
             store.begin(coordinates)

@@ -148,11 +148,6 @@ class At(NamedTuple):
     blocks: HostArray
 
 
-def coordinates_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> Coordinates:
-    """Whitening at the maximum of the density in unconstrained numbers; see `maximum_at`."""
-    return maximum_at(posterior, values, rounds).coordinates
-
-
 def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At:
     """The maximum of the density in unconstrained numbers, and coordinates that are round there.
 
@@ -185,28 +180,35 @@ def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At
     whole = np.concatenate(scale) if scale else np.zeros(0)
     root = inverse_root(matrix)
     blocks = spectral_blocks(posterior, [direction.path for direction in directions])
-    bend = straight(root @ root.T, 1 / np.maximum(prior, _FLATTEST), blocks)
+    bendable = blocks if np.any(blocks >= 0) else owners(posterior, [direction.path for direction in directions])
+    bend = straight(root @ root.T, 1 / np.maximum(prior, _FLATTEST), bendable)
     coordinates = Coordinates(tuple(origin), index, as_float(root), as_float(whole), bend)
     return At(coordinates, curvature, blocks)
 
 
-def spectral_blocks(posterior: LogPosterior, paths: list[str]) -> HostArray:
-    """(p,) the source of each number that shapes a spectrum; of every number, where no spectrum has three of them.
+def owners(posterior: LogPosterior, paths: list[str]) -> HostArray:
+    """(p,) place in the scene of the source that each number belongs to; negative for those of observations.
 
     Args:
         posterior: the model.
         paths: (p,) of the parameter that each number belongs to.
-
-    Returns:
-        the places of sources in the scene, negative for numbers that are in no block.
     """
     places = {name: index for index, name in enumerate(posterior.scene.sources)}
-    owner = np.array([places.get(path.split(".")[0], -1) for path in paths], int)
-    spectral = np.array(
-        [("spectrum" in (p := path.split(".")) and p[-1] != "flux") or p[1:] == ["redshift"] for path in paths]
-    )
-    several = [np.sum(owner[spectral] == index) >= FEWEST for index in places.values()]
-    return np.where(spectral, owner, -1) if any(several) else owner
+    return np.array([places.get(path.split(".")[0], -1) for path in paths], int)
+
+
+def spectral_blocks(posterior: LogPosterior, paths: list[str]) -> HostArray:
+    """(p,) the same for numbers that shape spectra, negative for others, and all of them where none has three such.
+
+    Args:
+        posterior: the model.
+        paths: (p,) of the parameter that each number belongs to.
+    """
+    parts = [path.split(".") for path in paths]
+    spectral = np.array([("spectrum" in p and p[-1] != "flux") or p[1:] == ["redshift"] for p in parts], bool)
+    blocks = np.where(spectral, owners(posterior, paths), -1)
+    several = [np.sum(blocks == index) >= FEWEST for index in range(len(posterior.scene.sources))]
+    return blocks if any(several) else np.full(len(paths), -1)
 
 
 _FLATTEST = 1e-2

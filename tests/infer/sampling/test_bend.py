@@ -78,7 +78,9 @@ def test_the_potential_counts_the_volume(rng):
         observation, frame = scenes.mock()
         free = scenes.scene(frame, free=True).free("*.flux", dist.Normal(np.zeros(3), 100.0))
         posterior = ss.LogPosterior(free, observation)
-        coordinates = maximum_at(posterior, posterior.start, 2).coordinates
+        at = maximum_at(posterior, posterior.start, 2)
+        coordinates = at.coordinates
+        assert bent_by_fluxes(posterior, at, seed=0) is coordinates
         made = coordinates.bend
         assert made.tight.shape[0] == 3  # no spectrum here has three numbers of its own: sources are blocks
         bend = made._replace(shift=0.02 * jnp.asarray(rng.normal(size=made.shift.shape)))

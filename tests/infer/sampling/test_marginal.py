@@ -11,7 +11,7 @@ from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.compiled import Compiled
 from scarlet_sed.infer.posterior import constrain
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
-from scarlet_sed.infer.sampling.target import coordinates_at
+from scarlet_sed.infer.sampling.target import maximum_at
 from scarlet_sed.typing import Array
 from tests.infer import scenes
 from tests.infer.sampling.toys import linear_toy
@@ -34,7 +34,7 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
         posterior = _blend()
         linear = linear_of(posterior)
         assert linear.size == 3 * 3 + 3
-        coordinates = without_linear(coordinates_at(posterior, posterior.start, 1), linear)
+        coordinates = without_linear(maximum_at(posterior, posterior.start, 1).coordinates, linear)
         target = marginal_target_at(posterior.program, coordinates, linear)
         value_and_slope = jax.jit(jax.value_and_grad(target.potential))
 
@@ -96,7 +96,7 @@ def test_faint_light_beside_a_bright_star_is_known_as_well_in_float32():
             data = np.asarray(ss.render(scene, blank), float) + np.random.default_rng(0).normal(size=blank.shape)
             posterior = ss.LogPosterior(scene, blank.with_data(data))
             linear = linear_of(posterior)
-            coordinates = without_linear(coordinates_at(posterior, posterior.start, 0), linear)
+            coordinates = without_linear(maximum_at(posterior, posterior.start, 0).coordinates, linear)
             target = marginal_target_at(posterior.program, coordinates, linear)
             family = posterior.places["g.spectrum.flux"].family
             draws = [_values(target, jnp.array([0.0, z]))[family] for z in (0.0, 1.0)]

@@ -11,7 +11,7 @@ from scarlet_sed.errors import ImproperPriorError, ParameterError
 from scarlet_sed.infer.sampling import nuts
 from scarlet_sed.infer.sampling.chains import PIECE
 from scarlet_sed.infer.sampling.status import diagnose
-from scarlet_sed.infer.sampling.target import coordinates_at, target_at
+from scarlet_sed.infer.sampling.target import maximum_at, target_at
 from tests.infer import scenes
 from tests.infer.sampling.toys import linear_toy
 
@@ -59,7 +59,7 @@ def blend():
 
 def test_the_target_is_the_log_density_against_its_maximum(blend, rng):
     """In float64 the potential is minus the difference of log-densities; in float32 it is the same to 1e-3."""
-    coordinates = coordinates_at(blend.posterior, blend.values, 2)
+    coordinates = maximum_at(blend.posterior, blend.values, 2).coordinates
     target = target_at(blend.posterior.program, coordinates)
     potential = jax.jit(lambda target, whitened: target.potential(whitened))
     with jax.enable_x64(True):
@@ -79,7 +79,7 @@ def test_the_target_is_the_log_density_against_its_maximum(blend, rng):
 
 def test_whitening_makes_the_posterior_round(blend):
     """Away from the maximum by one in any direction the potential is a half, as far as the posterior is Gaussian."""
-    coordinates = coordinates_at(blend.posterior, blend.values, 4)
+    coordinates = maximum_at(blend.posterior, blend.values, 4).coordinates
     target = target_at(blend.posterior.program, coordinates)
     steps = np.concatenate([np.eye(coordinates.size), -np.eye(coordinates.size)]).astype(np.float32)
     potential = jax.jit(lambda target, whitened: target.potential(whitened))
@@ -90,7 +90,7 @@ def test_whitening_makes_the_posterior_round(blend):
 def test_chains_are_the_same_however_they_are_cut_and_where_they_run():
     toy = linear_toy()
     posterior = ss.LogPosterior(toy.scene, toy.observation)
-    target = target_at(posterior.program, coordinates_at(posterior, posterior.start, 2))
+    target = target_at(posterior.program, maximum_at(posterior, posterior.start, 2).coordinates)
     settings = nuts.Settings(warmup=50)
     keys = jax.random.split(jax.random.PRNGKey(3), 2)
     state = nuts.begin(target, settings, keys[0])

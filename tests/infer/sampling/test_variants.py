@@ -13,7 +13,7 @@ import pytest
 import scarlet_sed as ss
 from scarlet_sed.infer.sampling import nuts
 from scarlet_sed.infer.sampling.chains import PIECE, pieces
-from scarlet_sed.infer.sampling.target import coordinates_at, target_at
+from scarlet_sed.infer.sampling.target import maximum_at, target_at
 from tests.infer.sampling.toys import linear_toy
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ def _on_four_devices_and_on_one() -> None:
     assert jax.local_device_count() == 4
     toy = linear_toy()
     posterior = ss.LogPosterior(toy.scene, toy.observation)
-    target = target_at(posterior.program, coordinates_at(posterior, posterior.start, 0))
+    target = target_at(posterior.program, maximum_at(posterior, posterior.start, 0).coordinates)
     settings, keys = nuts.Settings(warmup=10), jax.random.split(jax.random.PRNGKey(3), 4)
     several = next(pieces(target, settings, keys, None, "together"))
     one = nuts.advance_together(target, settings, nuts.begin_together(target, settings, keys), PIECE)[1]
