@@ -1,7 +1,7 @@
 """What a spectrum is: it gives the flux of a component in every band, at its source's redshift."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 
@@ -35,6 +35,9 @@ class Spectrum(eqx.Module):
     screens should treat in several pieces, or whose `fluxes` need more of filters than their weights (names, limits),
     also override `light`.
     """
+
+    log_amplitude: ClassVar[str | None] = None
+    """The slot that holds log10 of a factor on all fluxes, where there is one."""
 
     @abstractmethod
     def fluxes(self, filters: Filters, redshift: Array) -> Array:

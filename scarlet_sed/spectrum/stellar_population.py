@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from functools import lru_cache
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import equinox as eqx
 import jax
@@ -55,6 +55,8 @@ class StellarPopulation(Spectrum, Parameterized):
         ParameterError: if history, attenuation, emission or engine are something else, or the templates of the
             emission end before the engine's spectra.
     """
+
+    log_amplitude: ClassVar[str | None] = "log_mass"
 
     history: History
     attenuation: Attenuation | None

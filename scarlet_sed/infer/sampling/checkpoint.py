@@ -21,6 +21,7 @@ import numpyro.distributions as dist
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.anchor import Anchor
 from scarlet_sed.infer.sampling.bend import Bend
 from scarlet_sed.infer.sampling.chains import Piece
 from scarlet_sed.infer.sampling.nuts import Draws
@@ -29,7 +30,7 @@ from scarlet_sed.parameters import to_device
 from scarlet_sed.typing import HostArray
 
 _START = "start.npz"
-_VERSION = 2
+_VERSION = 3
 
 
 def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
@@ -76,7 +77,8 @@ class Checkpoint:
         """
         leaves = jax.tree.leaves(coordinates)
         stored = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-        header = {"fingerprint": self.fingerprint, "families": len(coordinates.origin)}
+        counts = {"families": len(coordinates.origin), "groups": len(coordinates.anchor.row)}
+        header = {"fingerprint": self.fingerprint, "observations": len(coordinates.anchor.share), **counts}
         self._write(_START, stored | {"header": np.array(json.dumps(header))})
 
     def coordinates(self) -> Coordinates | None:
@@ -97,11 +99,15 @@ class Checkpoint:
                 f"the chains in {self.folder} belong to other data, another model or other settings",
                 fix="give another folder, or sample with what they were begun with (draws may be more)",
             )
-        count = header["families"]
-        leaves = [stored[f"leaf{i}"] for i in range(2 * count + 2 + len(Bend._fields))]
-        arrays = [to_device(leaf, leaf.dtype) for leaf in leaves]
-        families, numbers, (root, scale, *bend) = arrays[:count], arrays[count : 2 * count], arrays[2 * count :]
-        return Coordinates(tuple(families), tuple(numbers), root, scale, Bend(*bend))
+        leaf: Any = 0
+        families, groups = ((leaf,) * header[name] for name in ("families", "groups"))
+        anchor = Anchor((groups,) * header["observations"], groups, groups)
+        shape = Coordinates(families, families, leaf, leaf, Bend(*[leaf] * len(Bend._fields)), anchor)
+        leaves = [stored[f"leaf{i}"] for i in range(len(jax.tree.leaves(shape)))]
+        found: Coordinates = jax.tree.unflatten(
+            jax.tree.structure(shape), [to_device(leaf, leaf.dtype) for leaf in leaves]
+        )
+        return found
 
     def append(self, number: int, piece: Piece) -> None:
         """Write a piece.

@@ -33,13 +33,12 @@ def bent_by_fluxes(posterior: LogPosterior, at: At, seed: int) -> Coordinates:
         seed: of the walkers.
     """
     coordinates, root = at.coordinates, np.asarray(at.coordinates.root, np.float64)
-    model = stand_in(posterior, coordinates.origin, coordinates.number, at.curvature, at.blocks)
+    model = stand_in(posterior, at)
     if model is None:
         return coordinates
     names = np.unique(at.blocks[at.blocks >= 0])
     member = np.where(at.blocks < 0, len(names), np.searchsorted(names, at.blocks))
-    program, key = posterior.program, jax.random.key(seed)
-    found = explore(program, coordinates.origin, model, coordinates.root, to_device(member, np.int32), key)
+    found = explore(posterior.program, coordinates, model, to_device(member, np.int32), jax.random.key(seed))
     steps = np.moveaxis(np.asarray(found), 1, 0).reshape(_GROUPS, -1, len(root))
     bend, count = learnt(coordinates.bend, steps)
     if not count:
@@ -49,10 +48,9 @@ def bent_by_fluxes(posterior: LogPosterior, at: At, seed: int) -> Coordinates:
     for name in names:
         own = np.flatnonzero(at.blocks == name)
         now, wanted = covariance[np.ix_(own, own)], np.cov(base[:, own].T)
-        # the block gets the walkers' covariance, and keeps its correlations with everything else
-        change = np.linalg.cholesky(wanted) @ np.linalg.inv(np.linalg.cholesky(now))
-        covariance[own] = change @ covariance[own]
-        covariance[:, own] = covariance[:, own] @ change.T
+        # the block gets the walkers' covariance; what everything else is, given the block, stays as it was
+        gain = covariance[:, own] @ np.linalg.inv(now)
+        covariance += gain @ (wanted - now) @ gain.T
     return coordinates._replace(bend=bend, root=as_float(np.linalg.cholesky(covariance)))
 
 
@@ -119,11 +117,15 @@ def _bent_more(coordinates: Coordinates, curvature: HostArray, whitened: HostArr
 
 
 def _rounder(coordinates: Coordinates, whitened: HostArray) -> Coordinates:
-    """The same bend, and a root that makes (chain, draw, number) draws round."""
-    root = np.asarray(coordinates.root, np.float64)
+    """The same bend, and a centre and a root that make (chain, draw, number) draws round."""
+    root, bend = np.asarray(coordinates.root, np.float64), coordinates.bend
     base = np.asarray(whitened, np.float64)[..., : len(root)].reshape(-1, len(root))
-    covariance = root @ _shrunk(base, np.eye(len(root))) @ root.T
-    return coordinates._replace(root=as_float(np.linalg.cholesky(covariance)))
+    mean = np.mean(base, axis=0)
+    covariance = root @ _shrunk(base - mean, np.eye(len(root))) @ root.T
+    centre = np.asarray(bend.centre, np.float64) + np.asarray(bend.axes, np.float64) @ (root @ mean)
+    return coordinates._replace(
+        root=as_float(np.linalg.cholesky(covariance)), bend=bend._replace(centre=as_float(centre))
+    )
 
 
 def _shrunk(draws: HostArray, covariance: HostArray) -> HostArray:

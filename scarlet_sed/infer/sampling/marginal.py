@@ -19,11 +19,11 @@ import numpyro.distributions as dist
 
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.families import FamilyValues, Gather, materialize
-from scarlet_sed.infer.posterior import LogPosterior, constrain
+from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.bands import flux_bands
 from scarlet_sed.infer.sampling.bend import straight
-from scarlet_sed.infer.sampling.target import Coordinates, against, log_prior
+from scarlet_sed.infer.sampling.target import Coordinates, against
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.noise import GaussianNoise
 from scarlet_sed.parameters import Tied, as_float, tie_target, to_device
@@ -93,7 +93,7 @@ class MarginalTarget(eqx.Module):
         coordinates: of the others; linear numbers stay at the origin's.
         linear: what is integrated out.
         reference: per observation, (band, H', W') terms of the log-likelihood at zero.
-        prior: log-prior and log-Jacobian there, less half the log-determinant.
+        prior: log-prior and log-volume there, less half the log-determinant.
     """
 
     program: Program
@@ -104,15 +104,15 @@ class MarginalTarget(eqx.Module):
 
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
-        unconstrained, volume = self.coordinates.moved(whitened)
-        solved = _solved(self.program, self.linear, constrain(self.program, unconstrained))
-        found = _rest(self.program, self.linear, unconstrained, solved) + volume - self.prior
+        values, volume = self.coordinates.values(self.program, whitened)
+        solved = _solved(self.program, self.linear, values)
+        found = _rest(self.program, self.linear, values, solved) + volume - self.prior
         return against(found, _terms(solved), self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from whitened numbers and standard normal ones for what was integrated out, (size + number,)."""
         size = self.coordinates.size
-        others = constrain(self.program, self.coordinates.unconstrained(whitened[:size]))
+        others, _ = self.coordinates.values(self.program, whitened[:size])
         solved = _solved(self.program, self.linear, others)
         spread = jax.scipy.linalg.solve_triangular(solved.root.T, whitened[size:], lower=False) / solved.scale
         return self.linear.put(others, solved.mean + spread)
@@ -186,20 +186,18 @@ def _terms(solved: _Solved) -> tuple[Array, ...]:
     return tuple(-0.5 * jnp.square(residual) for residual in solved.residuals)
 
 
-def _rest(program: Program, linear: Linear, unconstrained: FamilyValues, solved: _Solved) -> Array:
-    """Log-prior and log-Jacobian at the mean of the linear numbers, less half the log-determinant."""
-    # the support of a normal prior is all numbers: there, parameters and unconstrained numbers are the same
-    return (
-        log_prior(program, linear.put(unconstrained, jax.lax.stop_gradient(solved.mean))) - solved.half_log_determinant
-    )
+def _rest(program: Program, linear: Linear, values: FamilyValues, solved: _Solved) -> Array:
+    """Log-prior at the mean of the linear numbers, less half the log-determinant."""
+    # the support of a normal prior is all numbers, so that these have no Jacobian
+    return program.log_prior(linear.put(values, jax.lax.stop_gradient(solved.mean))) - solved.half_log_determinant
 
 
 @jax.jit
 def marginal_target_at(program: Program, coordinates: Coordinates, linear: Linear) -> MarginalTarget:
     """The marginal target of a program in given coordinates."""
-    unconstrained, volume = coordinates.moved(jnp.zeros(coordinates.size))
-    solved = _solved(program, linear, constrain(program, unconstrained))
-    rest = _rest(program, linear, unconstrained, solved) + volume
+    values, volume = coordinates.values(program, jnp.zeros(coordinates.size))
+    solved = _solved(program, linear, values)
+    rest = _rest(program, linear, values, solved) + volume
     return MarginalTarget(program, coordinates, linear, _terms(solved), rest)
 
 
@@ -233,7 +231,7 @@ def without_linear(coordinates: Coordinates, linear: Linear) -> Coordinates:
     numbers = tuple(to_device(renamed[np.asarray(n)], np.int32) for n in coordinates.number)
     blocks, prior = np.asarray(coordinates.bend.block)[kept], np.asarray(coordinates.bend.prior, float)[kept]
     bend = straight(own @ own.T, prior, blocks)
-    return Coordinates(coordinates.origin, numbers, as_float(own), coordinates.scale, bend)
+    return coordinates._replace(number=numbers, root=as_float(own), bend=bend)
 
 
 def linear_of(posterior: LogPosterior) -> Linear:

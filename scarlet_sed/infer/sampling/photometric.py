@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.constraints import bijection
-from scarlet_sed.infer.covariance import Curvature
 from scarlet_sed.infer.families import FamilyValues, materialize
 from scarlet_sed.infer.fisher import unit_vectors
-from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.target import At, Coordinates
 from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
 
@@ -38,7 +38,6 @@ class StandIn(NamedTuple):
     """Normal likelihoods of fluxes, by source.
 
     Args:
-        number: per family, the place among the steps of each unconstrained number.
         source: per group, (n,) block of each component; blocks for those that are not moved.
         owner: per family, (row,) block of each row; blocks for those that are not moved.
         fluxes: per observation and group, (n, band) nJy at the maximum.
@@ -46,7 +45,6 @@ class StandIn(NamedTuple):
         order: (block, k) places of a block's factors among all; the last for none.
     """
 
-    number: FamilyValues
     source: tuple[Array, ...]
     owner: tuple[Array, ...]
     fluxes: tuple[tuple[Array, ...], ...]
@@ -79,19 +77,15 @@ def _columns(program: Program, unconstrained: FamilyValues, directions: FamilyVa
     return slopes, light, residual
 
 
-def stand_in(
-    posterior: LogPosterior, origin: FamilyValues, number: FamilyValues, curvature: Curvature, blocks: HostArray
-) -> StandIn | None:
+def stand_in(posterior: LogPosterior, at: At) -> StandIn | None:
     """The stand-in around a maximum; None where no source has a spectrum to learn, or the scene is too large.
 
     Args:
         posterior: the model.
-        origin: unconstrained numbers at the maximum.
-        number: per family, the place of each of them among the steps.
-        curvature: there.
-        blocks: (p,) block of each number, negative for those that are not moved.
+        at: its maximum.
     """
-    program, size = posterior.program, len(blocks)
+    program, size, (coordinates, curvature, blocks) = posterior.program, len(at.blocks), at
+    origin = coordinates.origin
     if size > _MOST or not np.any(blocks >= 0):
         return None
     others = [direction for direction, block in zip(curvature.directions, blocks, strict=True) if block < 0]
@@ -117,13 +111,12 @@ def stand_in(
     scale = 1 / np.sqrt(np.maximum(np.diag(own), 1e-12))
     inverse = scale[:, None] * np.linalg.pinv(own * np.outer(scale, scale), 1e-8, hermitian=True) * scale
     covariance = np.linalg.inv(matrix - cross @ inverse @ cross.T + weak)
-    return _by_block(posterior, origin, number, blocks, covariance, 1 + covariance @ right)
+    return _by_block(posterior, coordinates, blocks, covariance, 1 + covariance @ right)
 
 
 def _by_block(
     posterior: LogPosterior,
-    origin: FamilyValues,
-    number: FamilyValues,
+    coordinates: Coordinates,
     blocks: HostArray,
     covariance: HostArray,
     mean: HostArray,
@@ -148,12 +141,11 @@ def _by_block(
     padded = np.append(np.array([place.get(int(b), len(names)) for b in blocks]), len(names))
     # images have places beyond the correlated numbers, and are not moved
     row_owners = []
-    for n in number:
+    for n in coordinates.number:
         flat = np.asarray(n).reshape(n.shape[0], -1)
         row_owners.append(np.min(padded[np.minimum(flat, len(padded) - 1)], axis=1))
-    values = posterior.constrain(origin)
+    values = posterior.constrain(coordinates.origin)
     return StandIn(
-        number,
         tuple(to_device(s, np.int32) for s in source),
         tuple(to_device(r, np.int32) for r in row_owners),
         _fluxes(program, values),
@@ -169,13 +161,11 @@ def _fluxes(program: Program, values: FamilyValues) -> tuple[tuple[Array, ...], 
     return tuple(program.fluxes(light, observation.filters) for observation in program.observations)
 
 
-def _log_density(program: Program, origin: FamilyValues, model: StandIn, steps: Array) -> Array:
+def _log_density(program: Program, coordinates: Coordinates, model: StandIn, steps: Array) -> Array:
     """(block,) log-density of each block at (p,) steps."""
     blocks = model.mean.shape[0]
-    padded = jnp.concatenate([steps, jnp.zeros(1, steps.dtype)])
-    last = steps.shape[0]
-    unconstrained = tuple(u + padded[jnp.minimum(n, last)] for u, n in zip(origin, model.number, strict=True))
-    values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+    unconstrained = coordinates.placed(steps)
+    values, inside = coordinates.anchor(program, constrain(program, unconstrained))
     found = jnp.zeros(blocks + 1)
     for family, u, v, owner in zip(program.families, unconstrained, values, model.owner, strict=True):
 
@@ -192,27 +182,26 @@ def _log_density(program: Program, origin: FamilyValues, model: StandIn, steps: 
     away = whole[model.order] - model.mean
     chi2 = jnp.einsum("bi,bij,bj->b", away, model.precision, away)
     total = found[:blocks] - 0.5 * chi2
-    return jnp.where(jnp.isfinite(total), total, -jnp.inf)
+    return jnp.where(inside & jnp.isfinite(total), total, -jnp.inf)
 
 
 @jax.jit
-def explore(program: Program, origin: FamilyValues, model: StandIn, root: Array, member: Array, key: Array) -> Array:
+def explore(program: Program, coordinates: Coordinates, model: StandIn, member: Array, key: Array) -> Array:
     """(kept, walker, p) steps of walkers that explore all blocks at once; numbers that are in none do not move.
 
     Args:
         program: the model.
-        origin: unconstrained numbers at the maximum.
+        coordinates: straight ones around the maximum, from whose normal walkers begin.
         model: the stand-in.
-        root: (p, p) of the covariance there, from which walkers begin.
         member: (p,) block of each number; the number of blocks for none.
         key: of everything random.
     """
     blocks, size = model.mean.shape[0], member.shape[0]
     moves = member < blocks
     dimensions = jnp.zeros(blocks + 1).at[member].add(1.0)[member]
-    density = jax.vmap(lambda steps: _log_density(program, origin, model, steps))
+    density = jax.vmap(lambda steps: _log_density(program, coordinates, model, steps))
     first, key = jax.random.split(key)
-    steps = jnp.where(moves, jax.random.normal(first, (WALKERS, size)) @ root.T, 0.0)
+    steps = jnp.where(moves, jax.random.normal(first, (WALKERS, size)) @ coordinates.root.T, 0.0)
 
     def moved(steps: Array, level: Array, key: Array) -> tuple[Array, Array]:
         """One half of the walkers moves along differences of the other."""

@@ -19,6 +19,7 @@ from scarlet_sed.infer.families import FamilyValues, materialize
 from scarlet_sed.infer.newton import polish
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.anchor import Anchor, anchored
 from scarlet_sed.infer.sampling.bend import FEWEST, Bend, straight
 from scarlet_sed.instrument.noise import band_sum
 from scarlet_sed.parameters import as_float, to_device
@@ -34,6 +35,7 @@ class Coordinates(NamedTuple):
         root: (p, p) steps of the numbers that are correlated, by whitened number.
         scale: (m,) steps of the numbers of images.
         bend: what the steps of the correlated numbers pass.
+        anchor: what amplitudes follow after that.
     """
 
     origin: FamilyValues
@@ -41,22 +43,35 @@ class Coordinates(NamedTuple):
     root: Array
     scale: Array
     bend: Bend
+    anchor: Anchor
 
     @property
     def size(self) -> int:
         """How many numbers there are."""
         return int(self.root.shape[0] + self.scale.shape[0])
 
-    def unconstrained(self, whitened: Array) -> FamilyValues:
-        """Unconstrained numbers from (size,) whitened ones."""
-        return self.moved(whitened)[0]
-
-    def moved(self, whitened: Array) -> tuple[FamilyValues, Array]:
-        """Unconstrained numbers from (size,) whitened ones, and the log-determinant of the bend."""
+    def unconstrained(self, whitened: Array) -> tuple[FamilyValues, Array]:
+        """Unconstrained numbers from (size,) whitened ones, before amplitudes follow, and the bend's volume."""
         count = self.root.shape[0]
         bent, volume = self.bend(self.root @ whitened[:count])
-        steps = jnp.concatenate([bent, self.scale * whitened[count:], jnp.zeros(1, whitened.dtype)])
-        return tuple(origin + steps[number] for origin, number in zip(self.origin, self.number, strict=True)), volume
+        return self.placed(jnp.concatenate([bent, self.scale * whitened[count:]])), volume
+
+    def placed(self, steps: Array) -> FamilyValues:
+        """Unconstrained numbers from steps, of which images' may be left out."""
+        padded = jnp.append(steps, 0.0)
+        pairs = zip(self.origin, self.number, strict=True)
+        return tuple(origin + padded[jnp.minimum(number, steps.shape[0])] for origin, number in pairs)
+
+    def values(self, program: Program, whitened: Array) -> tuple[FamilyValues, Array]:
+        """Parameters from (size,) whitened numbers, and the logarithm of the volume that a unit of these has there.
+
+        Up to a constant; minus infinity off the priors' supports.
+        """
+        unconstrained, volume = self.unconstrained(whitened)
+        values, inside = self.anchor(program, constrain(program, unconstrained))
+        # a shear: what the amplitudes' transforms did to volumes before they followed is all that happens to them
+        volume = volume + program.log_jacobian(unconstrained)
+        return values, jnp.where(inside, volume, -jnp.inf)
 
 
 class AnyTarget(Protocol):
@@ -84,7 +99,7 @@ class Target(eqx.Module):
         program: the model.
         coordinates: how whitened numbers become unconstrained ones.
         reference: per observation, (band, H', W') terms of the log-likelihood at zero.
-        prior: log-prior and log-Jacobians there.
+        prior: log-prior and log-volume there.
     """
 
     program: Program
@@ -94,13 +109,13 @@ class Target(eqx.Module):
 
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
-        unconstrained, volume = self.coordinates.moved(whitened)
-        terms = _terms(self.program, constrain(self.program, unconstrained))
-        return against(log_prior(self.program, unconstrained) + volume - self.prior, terms, self.reference)
+        values, volume = self.coordinates.values(self.program, whitened)
+        rest = self.program.log_prior(values) + volume - self.prior
+        return against(rest, _terms(self.program, values), self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from (size,) whitened numbers."""
-        return constrain(self.program, self.coordinates.unconstrained(whitened))
+        return self.coordinates.values(self.program, whitened)[0]
 
 
 def against(rest: Array, terms: tuple[Array, ...], reference: tuple[Array, ...]) -> Array:
@@ -114,11 +129,6 @@ def against(rest: Array, terms: tuple[Array, ...], reference: tuple[Array, ...])
     return jnp.where(jnp.isfinite(found), -found, jnp.inf)
 
 
-def log_prior(program: Program, unconstrained: FamilyValues) -> Array:
-    """Scalar log-prior and log-Jacobian at unconstrained numbers, to be traced."""
-    return program.log_prior(constrain(program, unconstrained)) + program.log_jacobian(unconstrained)
-
-
 def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
     return tuple(
         materialize(observation.instrument, values).noise.terms(observation.data - image, observation.weights)
@@ -129,9 +139,8 @@ def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
 @jax.jit
 def target_at(program: Program, coordinates: Coordinates) -> Target:
     """The target of a program in given coordinates."""
-    unconstrained, volume = coordinates.moved(jnp.zeros(coordinates.size))
-    terms = _terms(program, constrain(program, unconstrained))
-    return Target(program, coordinates, terms, log_prior(program, unconstrained) + volume)
+    values, volume = coordinates.values(program, jnp.zeros(coordinates.size))
+    return Target(program, coordinates, _terms(program, values), program.log_prior(values) + volume)
 
 
 class At(NamedTuple):
@@ -177,13 +186,40 @@ def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At
     index = tuple(
         to_device(np.where(n < 0, size, n).reshape(s), np.int32) for n, s in zip(numbers, shapes, strict=True)
     )
-    whole = np.concatenate(scale) if scale else np.zeros(0)
+    paths = [direction.path for direction in directions]
+    blocks = spectral_blocks(posterior, paths)
+    bendable = blocks if np.any(blocks >= 0) else owners(posterior, paths)
+    flat = 1 / np.maximum(prior, _FLATTEST)
+    images_scale = as_float(np.concatenate(scale) if scale else np.zeros(0))
     root = inverse_root(matrix)
-    blocks = spectral_blocks(posterior, [direction.path for direction in directions])
-    bendable = blocks if np.any(blocks >= 0) else owners(posterior, [direction.path for direction in directions])
-    bend = straight(root @ root.T, 1 / np.maximum(prior, _FLATTEST), bendable)
-    coordinates = Coordinates(tuple(origin), index, as_float(root), as_float(whole), bend)
+    anchor = anchored(posterior, tuple(origin))
+    bend = straight(root @ root.T, flat, bendable)
+    coordinates = Coordinates(tuple(origin), index, as_float(root), images_scale, bend, anchor)
+    if anchor.follows:
+        slope = np.asarray(_slope(posterior.program, coordinates), np.float64)
+        root = np.linalg.qr(np.linalg.solve(slope, root).T).R.T
+        bend = straight(root @ root.T, flat, bendable)
+        coordinates = coordinates._replace(root=as_float(root), bend=bend)
     return At(coordinates, curvature, blocks)
+
+
+@jax.jit
+def _slope(program: Program, coordinates: Coordinates) -> Array:
+    """(p, p) derivatives at the origin of unconstrained numbers by the same before amplitudes follow."""
+    size = coordinates.root.shape[0]
+
+    def along(direction: Array) -> Array:
+        def numbers(steps: Array) -> FamilyValues:
+            values, _ = coordinates.anchor(program, constrain(program, coordinates.placed(steps)))
+            return tuple(f.unconstrain(v) for f, v in zip(program.families, values, strict=True))
+
+        moved = jax.jvp(numbers, (jnp.zeros(size),), (direction,))[1]
+        found = jnp.zeros(coordinates.size + 1)
+        for change, number in zip(moved, coordinates.number, strict=True):
+            found = found.at[number].set(change)
+        return found[:size]
+
+    return jax.lax.map(along, jnp.eye(size)).T
 
 
 def owners(posterior: LogPosterior, paths: list[str]) -> HostArray:
