@@ -72,10 +72,11 @@ def main() -> int:
     parser.add_argument("--chains", type=int, default=2)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--draws", type=int, default=150)
+    parser.add_argument("--ranked", type=int, default=31, help="draws that a truth is ranked among")
     parser.add_argument("--keep", type=Path, default=Path("build/calibration"))
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
-    chains = {"chains": options.chains, "warmup": options.warmup, "draws": options.draws}
+    chains = {"chains": options.chains, "warmup": options.warmup, "draws": options.draws, "keep": options.ranked}
     # fresh processes: compiled programs and threads do not survive a fork
     context = multiprocessing.get_context("spawn")
     summary = {}

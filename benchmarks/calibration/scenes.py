@@ -53,8 +53,8 @@ def _source(light: Light, position: tuple[float, float], redshift: float) -> ss.
 
 def populations() -> tuple[ss.Scene, ss.Observation]:
     """Two populations of known redshift with dust inside, their centres 7 pixels apart."""
-    near = _population(8.0) * _shape(0.18)
-    far = _population(8.6) * _shape(0.12)
+    near = _population(7.5) * _shape(0.18)
+    far = _population(8.1) * _shape(0.12)
     galaxies = {"far": _source(far, (-0.15, -0.1), 2.1), "near": _source(near, (0.1, 0.13), 0.9)}
     return _with_sky(galaxies)
 
@@ -67,8 +67,8 @@ def screens() -> tuple[ss.Scene, ss.Observation]:
         dist.LogNormal(-0.3, 0.6),
         offset=ss.Parameter(np.zeros(2), dist.Normal(np.zeros(2), 0.05)),
     )
-    near = (_population(8.0, dusty=False) * _shape(0.18)).behind(screen)
-    far = _population(8.6, dusty=False) * _shape(0.12)
+    near = (_population(7.5, dusty=False) * _shape(0.18)).behind(screen)
+    far = _population(8.1, dusty=False) * _shape(0.12)
     galaxies = {"far": _source(far, (-0.15, -0.1), 2.1), "near": _source(near, (0.1, 0.13), 0.9)}
     return _with_sky(galaxies)
 

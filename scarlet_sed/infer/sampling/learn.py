@@ -17,11 +17,14 @@ from scarlet_sed.typing import Array, HostArray
 
 LENGTH = 4 * PIECE
 """Iterations of a round, of which the first piece finds a step size and is not learnt from."""
-_ROUNDS = 3
+ROUNDS = 3
+"""Most of them."""
 _LONG = 20
 """Mean steps of a trajectory; a round Gaussian of 30 to 150 numbers takes 7 to 15."""
 _GROUPS = 4
 """Of walkers, each of which is left out in turn."""
+_JITTER = 1e-7
+"""Of correlations."""
 
 
 def bent_by_fluxes(posterior: LogPosterior, at: At, seed: int) -> Coordinates:
@@ -51,7 +54,7 @@ def bent_by_fluxes(posterior: LogPosterior, at: At, seed: int) -> Coordinates:
         # the block gets the walkers' covariance; what everything else is, given the block, stays as it was
         gain = covariance[:, own] @ np.linalg.inv(now)
         covariance += gain @ (wanted - now) @ gain.T
-    return coordinates._replace(bend=bend, root=as_float(np.linalg.cholesky(covariance)))
+    return coordinates._replace(bend=bend, root=as_float(_root(covariance)))
 
 
 def bent(
@@ -60,6 +63,7 @@ def bent(
     settings: Settings,
     keys: Array,
     method: Method,
+    rounds: int,
     *,
     progress: bool,
 ) -> Coordinates:
@@ -71,11 +75,12 @@ def bent(
         settings: of the chains; the rounds are warm-up to them.
         keys: (chain, 2) raw random keys.
         method: where chains run.
+        rounds: most of them.
         progress: whether to show a progress bar (only on a terminal).
     """
     curvature = np.asarray(coordinates.root, np.float64)
     straight = not np.any(np.asarray(coordinates.bend.shift))
-    for number in range(_ROUNDS):
+    for number in range(rounds):
         own = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
         kept: list[Draws] = []
         with bar(len(keys), LENGTH, 0, show=progress, what=f"learn {number + 1}") as shown:
@@ -113,7 +118,7 @@ def _bent_more(coordinates: Coordinates, curvature: HostArray, whitened: HostArr
         return None
     base = np.asarray(_straight_steps(bend, steps), np.float64).reshape(-1, size)
     covariance = _shrunk(base, _seen(bend, curvature))
-    return coordinates._replace(bend=bend, root=as_float(np.linalg.cholesky(covariance)))
+    return coordinates._replace(bend=bend, root=as_float(_root(covariance)))
 
 
 def _rounder(coordinates: Coordinates, whitened: HostArray) -> Coordinates:
@@ -123,15 +128,21 @@ def _rounder(coordinates: Coordinates, whitened: HostArray) -> Coordinates:
     mean = np.mean(base, axis=0)
     covariance = root @ _shrunk(base - mean, np.eye(len(root))) @ root.T
     centre = np.asarray(bend.centre, np.float64) + np.asarray(bend.axes, np.float64) @ (root @ mean)
-    return coordinates._replace(
-        root=as_float(np.linalg.cholesky(covariance)), bend=bend._replace(centre=as_float(centre))
-    )
+    return coordinates._replace(root=as_float(_root(covariance)), bend=bend._replace(centre=as_float(centre)))
 
 
 def _shrunk(draws: HostArray, covariance: HostArray) -> HostArray:
     """(p, p) second moments of (n, p) draws, which alone know them poorly, and of what was known before."""
     weight = 2.0 * len(covariance)
     found: HostArray = (draws.T @ draws + weight * covariance) / (len(draws) + weight)
+    return found
+
+
+def _root(covariance: HostArray) -> HostArray:
+    """(p, p) lower triangular, of a covariance that rounding may have made indefinite."""
+    scale = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(scale, scale)
+    found: HostArray = scale[:, None] * np.linalg.cholesky(correlation + _JITTER * np.eye(len(scale)))
     return found
 
 

@@ -14,7 +14,7 @@ from scarlet_sed.infer.result import FitResult
 from scarlet_sed.infer.sampling.chains import PIECE, Method, Piece, bar, pieces
 from scarlet_sed.infer.sampling.checkpoint import Checkpoint, fingerprint
 from scarlet_sed.infer.sampling.draws import Posterior, posterior_of
-from scarlet_sed.infer.sampling.learn import LENGTH, bent, bent_by_fluxes
+from scarlet_sed.infer.sampling.learn import LENGTH, ROUNDS, bent, bent_by_fluxes
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, begin
 from scarlet_sed.infer.sampling.target import AnyTarget, Coordinates, maximum_at, target_at
@@ -114,7 +114,9 @@ def sample(
         if learn and mass == "fixed" and warmup >= LENGTH:
             if linear is None:
                 coordinates = bent_by_fluxes(posterior, at, seed)
-            coordinates = bent(make, coordinates, settings, keys, method, progress=progress)
+            # learning is to take no longer than what it helps
+            rounds = min(ROUNDS, (warmup + draws) // (2 * LENGTH))
+            coordinates = bent(make, coordinates, settings, keys, method, rounds, progress=progress)
         if store is not None:
             store.begin(coordinates)
     target = make(coordinates)

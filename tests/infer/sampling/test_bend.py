@@ -89,7 +89,7 @@ def test_the_potential_counts_the_volume(rng):
         target = target_at(posterior.program, coordinates)
 
         def numbers(whitened: jax.Array) -> jax.Array:
-            flat = ravel_pytree(coordinates.unconstrained(whitened))[0]
+            flat = ravel_pytree(coordinates.unconstrained(whitened)[0])[0]
             return flat[jnp.asarray(used)]
 
         place = np.concatenate([np.ravel(n) for n in coordinates.number])
@@ -98,7 +98,7 @@ def test_the_potential_counts_the_volume(rng):
         def density(whitened: np.ndarray) -> float:
             slope = jax.jacfwd(numbers)(jnp.asarray(whitened))
             volume = np.linalg.slogdet(np.asarray(slope))[1]
-            return float(posterior.log_density(coordinates.unconstrained(jnp.asarray(whitened)))) + volume
+            return float(posterior.log_density(coordinates.unconstrained(jnp.asarray(whitened))[0])) + volume
 
         potential = jax.jit(lambda target, whitened: target.potential(whitened))
         at_zero = density(np.zeros(coordinates.size))

@@ -39,7 +39,7 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
         value_and_slope = jax.jit(jax.value_and_grad(target.potential))
 
         def density(own: Array, q: Array) -> Array:
-            return posterior.log_density(linear.put(coordinates.unconstrained(q), own))
+            return posterior.log_density(linear.put(coordinates.unconstrained(q)[0], own))
 
         # a quadratic: its value, its gradient and its Hessian at zero say everything
         at_once = Compiled(lambda *x: (density(*x), jax.grad(density)(*x), jax.hessian(density)(*x)), level=0)
@@ -60,7 +60,7 @@ def test_the_potential_is_the_integral_and_its_gradient_is_right(rng):
             assert float(slope @ direction) == pytest.approx((above - below) / 2e-4, rel=1e-5, abs=1e-5)
         # numbers drawn back have the conditional mean, and leave the others alone
         values = _values(target, np.concatenate([places[0], np.zeros(linear.size)]))
-        plain = constrain(posterior.program, coordinates.unconstrained(places[0]))
+        plain = constrain(posterior.program, coordinates.unconstrained(places[0])[0])
         for path in posterior.paths:
             place = posterior.places[path]
             same = np.allclose(values[place.family][place.row], plain[place.family][place.row], rtol=1e-12)

@@ -69,7 +69,7 @@ def test_the_target_is_the_log_density_against_its_maximum(blend, rng):
         at_zero = tuple(np.asarray(u, np.float64) for u in coordinates.origin)
         for _ in range(3):
             whitened = rng.normal(size=coordinates.size)
-            moved = tuple(np.asarray(u, np.float64) for u in coordinates.unconstrained(whitened.astype(np.float32)))
+            moved = tuple(np.asarray(u, np.float64) for u in coordinates.unconstrained(whitened.astype(np.float32))[0])
             exact = float(posterior.log_density(at_zero) - posterior.log_density(moved))
             with jax.enable_x64(False):
                 found = float(potential(target, whitened.astype(np.float32)))
