@@ -76,22 +76,24 @@ def _through_one(flux: Array, curve: Array, depth: Array) -> Array:
 
 @jax.custom_jvp
 def _interpolated(samples: Array, slopes: Array, depth: Array, deepest: Array) -> Array:
-    """(band, h, w) functions of depth between their (band, node) samples; with slopes that are interpolated as well.
+    """(band, h, w) functions of depth between their (band, node) samples, whose slopes are interpolated likewise.
 
     Derivatives of Chebyshev polynomials would blow rounding up by the square of their order.
     """
+    return _series(samples, depth, deepest)
+
+
+def _series(samples: Array, depth: Array, deepest: Array) -> Array:
     x = 2 * depth / deepest - 1
     terms = [jnp.ones_like(x), x]
     while len(terms) < _ORDER:
         terms.append(2 * x * terms[-1] - terms[-2])
-    series = jnp.matmul(samples, as_float(_TRANSFORM.T), precision="highest")
-    return jnp.tensordot(series, jnp.stack(terms), 1, precision="highest")
+    coefficients = jnp.matmul(samples, as_float(_TRANSFORM.T), precision="highest")
+    return jnp.tensordot(coefficients, jnp.stack(terms), 1, precision="highest")
 
 
 @_interpolated.defjvp
 def _changed(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     samples, slopes, depth, deepest = primals
-    nothing = jnp.zeros_like(slopes)
-    of_samples = _interpolated(tangents[0], nothing, depth, deepest)
-    of_depth = _interpolated(slopes, nothing, depth, deepest) * tangents[2]
-    return _interpolated(samples, slopes, depth, deepest), of_samples + of_depth
+    change = _series(tangents[0], depth, deepest) + _series(slopes, depth, deepest) * tangents[2]
+    return _series(samples, depth, deepest), change
