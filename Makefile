@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields calibrate notebooks clean
+.PHONY: help install demo demo-posterior test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields calibrate notebooks clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,6 +22,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## simulate a blend of galaxies, fit it, and write pictures, catalogue and report
 	$(BIN)/scarlet-sed demo --out demo_out
+
+demo-posterior: export OPENBLAS_NUM_THREADS := 1
+demo-posterior: $(STAMP) ## fit and sample three blended populations in 14 bands, one behind dust: half an hour
+	$(BIN)/python benchmarks/sampling/demo_posterior.py --out demo_posterior
 
 # linear algebra whose threads wait for each other's cores takes up to twenty times as long
 test: export OPENBLAS_NUM_THREADS := 1
@@ -62,10 +66,12 @@ mock-fields: $(STAMP) ## GalSim fields of populations with known truth: hours; a
 
 calibrate: $(STAMP) ## simulation-based calibration of posteriors: hours; again to go on
 	$(BIN)/python benchmarks/calibration/run.py
+	$(BIN)/python benchmarks/calibration/archive.py
+	$(BIN)/python benchmarks/calibration/report.py
 
 notebooks: $(STAMP) ## execute the notebooks in place
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[notebooks]'
 	$(BIN)/python notebooks/execute.py
 
 clean: ## remove the environment and all outputs
-	rm -rf $(VENV) demo_out build dist benchmarks/results
+	rm -rf $(VENV) demo_out demo_posterior build dist benchmarks/results

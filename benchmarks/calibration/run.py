@@ -2,8 +2,8 @@
 
 usage: python benchmarks/calibration/run.py [--kinds populations screens twice dropped] [--trials 300] [--processes 2]
 
-Each trial is kept in build/calibration as it is done; run again to go on. Prints tables and writes
-benchmarks/results/calibration.json.
+Each trial is kept in build/calibration as it is done, beside those of benchmarks/calibration/trials, which are
+unpacked; run again to go on, and archive.py to archive. Prints tables and writes benchmarks/results/calibration.json.
 """
 
 from __future__ import annotations
@@ -15,44 +15,49 @@ import os
 import sys
 from pathlib import Path
 
-import numpyro.distributions as dist
-import scenes
+import numpy as np
+from archive import KEEP, trial_path, unpack
+from kinds import KINDS, PLANTED, TRIALS
 
+from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.calibration.assess import assess
 from scarlet_sed.infer.calibration.trial import Trial, trial
+from scarlet_sed.infer.simulate import simulate
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.scene.scene import Scene
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-WEAK = "near.spectrum.log_ionization"
-"""What seven broad bands hardly know: a prior that counts."""
 
 
-def twice(made):
-    """The likelihood counts twice."""
-    return made.scene, [o.with_noise(weights=2 * o.weights) for o in made.observations]
+def unchanged(kind: str, scene: Scene, observation: Observation, keep: Path) -> None:
+    """See that a scene is still the one of the trials that are there, by the first one's truth.
 
-
-def dropped(made):
-    """The prior of a number that the data hardly know is flat."""
-    return made.scene.free(WEAK, dist.Uniform(-4.0, -1.0)), made.observations
-
-
-KINDS = {
-    "populations": (scenes.populations, None),
-    "screens": (scenes.screens, None),
-    "twice": (scenes.screens, twice),
-    "dropped": (scenes.screens, dropped),
-}
+    Raises:
+        FileFormatError: if it is not.
+    """
+    for path in sorted(keep.glob(f"{kind}-[0-9]*.json"))[:1]:
+        there = Trial(**json.loads(path.read_text()))
+        truth = simulate(scene, observation, there.seed).truth
+        # in any order, the log-likelihood left out: another prior, or one more, changes the values
+        now, before = np.sort(np.concatenate([np.ravel(v) for v in truth.values()])), np.sort(there.truth[:-1])
+        if now.shape != before.shape or not np.allclose(now, before, rtol=1e-3, atol=1e-5):
+            raise FileFormatError(
+                f"the scene of {kind} is not the one that trial {there.seed} was drawn from",
+                fix="restore it, or remove the old trials, archived and loose, and begin anew",
+            )
 
 
 def work(kind: str, seeds: list[int], keep: Path, options: dict) -> None:
     """Do the trials that are missing."""
-    make, infer = KINDS[kind]
-    scene, observation = make()
+    if all(trial_path(kind, seed, keep).exists() for seed in seeds):
+        return
+    scene, observation = KINDS[kind].make()
+    unchanged(kind, scene, observation, keep)
     for seed in seeds:
-        path = keep / f"{kind}-{seed:05d}.json"
+        path = trial_path(kind, seed, keep)
         if not path.exists():
-            found = trial(scene, observation, seed, infer=infer, **options)
+            found = trial(scene, observation, seed, infer=KINDS[kind].infer, **options)
             with atomic(path) as temporary:
                 temporary.write_text(json.dumps(found.as_dict()))
             print(
@@ -66,29 +71,34 @@ def main() -> int:
     """Do what is missing, and assess all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--planted", type=int, default=80, help="trials of a planted bias")
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--planted", type=int, default=PLANTED, help="trials of a planted bias")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--chains", type=int, default=2)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--draws", type=int, default=150)
     parser.add_argument("--ranked", type=int, default=31, help="draws that a truth is ranked among")
-    parser.add_argument("--keep", type=Path, default=Path("build/calibration"))
+    parser.add_argument("--keep", type=Path, default=KEEP)
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
     chains = {"chains": options.chains, "warmup": options.warmup, "draws": options.draws, "keep": options.ranked}
     # fresh processes: compiled programs and threads do not survive a fork
     context = multiprocessing.get_context("spawn")
-    summary = {}
+    summary, broken = {}, False
     for kind in options.kinds:
-        count = options.trials if KINDS[kind][1] is None else options.planted
+        try:
+            print(f"{kind}: {unpack(kind, chains, options.keep)} trials unpacked", flush=True)
+        except FileFormatError as error:
+            raise SystemExit(str(error)) from error
+        count = options.planted if KINDS[kind].planted else options.trials
         shares = [list(range(first, count, options.processes)) for first in range(options.processes)]
         workers = [context.Process(target=work, args=(kind, share, options.keep, chains)) for share in shares]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-        done = [options.keep / f"{kind}-{seed:05d}.json" for seed in range(count)]
+        broken = broken or any(worker.exitcode != 0 for worker in workers)
+        done = [trial_path(kind, seed, options.keep) for seed in range(count)]
         trials = [Trial(**json.loads(path.read_text())) for path in done if path.exists()]
         if not trials:
             print(f"{kind}: no trial was finished")
@@ -109,7 +119,7 @@ def main() -> int:
         }
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "calibration.json").write_text(json.dumps(summary, indent=1))
-    return 0
+    return int(broken)
 
 
 if __name__ == "__main__":

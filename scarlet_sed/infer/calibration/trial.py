@@ -37,7 +37,7 @@ class Trial:
         truth, mean, deviation: by name, of the posterior.
         draws: how many the truth is ranked among, evenly picked from all chains.
         nearer: share of the draws that lie nearer to a random place than the truth does (TARP), by a distance in which
-            every parameter counts by its own posterior's deviation.
+            every parameter counts by its own deviation.
         status: of the sampling.
         rhat, effective: the worst of all parameters.
         divergences: of all chains.
@@ -113,7 +113,7 @@ def trial(
         mean.tolist(),
         deviation.tolist(),
         keep,
-        _nearer(found[:, :-1], true[:-1], mean[:-1], deviation[:-1], seed),
+        _nearer(found[:, :-1], true[:-1], seed),
         result.status.name,
         diagnosis.worst_rhat,
         min(diagnosis.least_bulk, diagnosis.least_tail),
@@ -141,11 +141,13 @@ def _likelihood_at(posterior: LogPosterior, made: Simulated) -> float:
     return float(posterior.log_likelihood(values))
 
 
-def _nearer(found: HostArray, true: HostArray, mean: HostArray, deviation: HostArray, seed: int) -> float:
-    """Lemos et al. 2023, arXiv:2302.03026; a place may depend on the data, not on the truth."""
-    rng = np.random.default_rng([seed, 1])
-    place = mean + 2 * deviation * rng.standard_normal(len(mean))
+def _nearer(found: HostArray, true: HostArray, seed: int) -> float:
+    """Lemos et al. 2023, arXiv:2302.03026; places may depend on draws and truth, which they must not tell apart."""
+    every = np.vstack([found, true])
+    mean, deviation = np.mean(every, axis=0), np.std(every, axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)
+    rng = np.random.default_rng([seed, 1])
+    place = mean + 2 * scale * rng.standard_normal(len(mean))
     distances = np.sum(np.square((found - place) / scale), axis=1)
     rank = np.sum(distances < np.sum(np.square((true - place) / scale)))
     return float((rank + rng.uniform(1e-6, 1 - 1e-6)) / (len(found) + 1))

@@ -8,7 +8,7 @@ from scipy import stats
 import scarlet_sed as ss
 from scarlet_sed.errors import ImproperPriorError, ParameterError, ShapeError
 from scarlet_sed.infer.calibration.assess import assess
-from scarlet_sed.infer.calibration.trial import LIKELIHOOD, trial
+from scarlet_sed.infer.calibration.trial import LIKELIHOOD, _nearer, trial
 from scarlet_sed.infer.calibration.uniform import band, spread_ranks, uniformity
 from scarlet_sed.infer.simulate import simulate
 from tests.infer.sampling.toys import linear_toy
@@ -82,3 +82,11 @@ def test_trials_of_a_scene_pass_and_a_likelihood_counted_twice_is_caught():
         assess([])
     with pytest.raises(ParameterError, match="fewer than"):
         trial(toy.scene, toy.observation, 0, draws=10)
+
+
+def test_the_distance_of_the_truth_is_one_more_draw(rng):
+    """TARP of exact normal posteriors of many numbers and few draws is uniform: places do not favour the draws."""
+    found = np.array(
+        [_nearer(table[:-1], table[-1], seed) for seed, table in enumerate(rng.normal(size=(400, 32, 20)))]
+    )
+    assert uniformity(found).ks > 1e-3
