@@ -64,9 +64,12 @@ from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 
 if TYPE_CHECKING:
     from scarlet_sed import plot
+    from scarlet_sed.infer.sampling.approximate import approximate
     from scarlet_sed.infer.sampling.check import Check, check
+    from scarlet_sed.infer.sampling.derived import Derived, derived
     from scarlet_sed.infer.sampling.draws import Posterior
     from scarlet_sed.infer.sampling.export import save_posterior
+    from scarlet_sed.infer.sampling.maps import PropertyMaps, property_maps
     from scarlet_sed.infer.sampling.model import numpyro_model
     from scarlet_sed.infer.sampling.predictive import Predictive, posterior_predictive, prior_predictive
     from scarlet_sed.infer.sampling.sample import sample
@@ -84,11 +87,16 @@ __version__ = "0.1.0"
 # imported when first used: matplotlib, scipy.signal and arviz, which fits do without, take a second or more and 50 MB
 _LATER = {
     "plot": "scarlet_sed.plot",
+    "approximate": "scarlet_sed.infer.sampling.approximate",
     "Posterior": "scarlet_sed.infer.sampling.draws",
     "SampleStatus": "scarlet_sed.infer.sampling.status",
     "Predictive": "scarlet_sed.infer.sampling.predictive",
     "Check": "scarlet_sed.infer.sampling.check",
     "check": "scarlet_sed.infer.sampling.check",
+    "Derived": "scarlet_sed.infer.sampling.derived",
+    "derived": "scarlet_sed.infer.sampling.derived",
+    "PropertyMaps": "scarlet_sed.infer.sampling.maps",
+    "property_maps": "scarlet_sed.infer.sampling.maps",
     "numpyro_model": "scarlet_sed.infer.sampling.model",
     "posterior_predictive": "scarlet_sed.infer.sampling.predictive",
     "prior_predictive": "scarlet_sed.infer.sampling.predictive",
@@ -126,6 +134,7 @@ __all__ = [
     "Cosmology",
     "Curve",
     "DelayedTau",
+    "Derived",
     "Detections",
     "Dirichlet",
     "DustEmission",
@@ -159,6 +168,7 @@ __all__ = [
     "Posterior",
     "PowerLaw",
     "Predictive",
+    "PropertyMaps",
     "Salim",
     "SampleStatus",
     "ScarletSEDError",
@@ -173,10 +183,12 @@ __all__ = [
     "Templates",
     "Tied",
     "Window",
+    "approximate",
     "axis_ratio",
     "check",
     "choose_models",
     "deep_field_population",
+    "derived",
     "detect",
     "ellipse",
     "ellipticity",
@@ -198,6 +210,7 @@ __all__ = [
     "position_angle",
     "posterior_predictive",
     "prior_predictive",
+    "property_maps",
     "render",
     "render_sources",
     "sample",

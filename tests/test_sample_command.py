@@ -13,9 +13,14 @@ from numpyro.distributions import constraints
 import scarlet_sed as ss
 from scarlet_sed import cli, pipeline
 from scarlet_sed.errors import FileFormatError, ImproperPriorError, ParameterError, SourceError
+from scarlet_sed.infer.sampling.summary import summary_table
 from scarlet_sed.io.fit_folder import load_fit, save_fit
 from scarlet_sed.pipeline import SampleOptions, run_sample
 from scarlet_sed.pipeline.kept import brightest, keep
+from scarlet_sed.pipeline.metrics import Clock
+from scarlet_sed.pipeline.sampling import write
+from scarlet_sed.report.posterior import PosteriorContent
+from tests.infer.sampling.draws import exact
 from tests.infer.sampling.toys import linear_toy
 
 FEW = SampleOptions(chains=2, warmup=50, draws=50)
@@ -49,6 +54,7 @@ def test_every_file_is_there_and_named(sampled, fit):
 def test_draws_table_and_numbers_can_be_read_again(sampled):
     with xarray.open_datatree(sampled.folder / "posterior.nc", engine="h5netcdf") as tree:
         np.testing.assert_array_equal(tree["posterior"]["b.spectrum.flux"], sampled.posterior.draws["b.spectrum.flux"])
+        np.testing.assert_array_equal(tree["derived"]["b.flux"], sampled.posterior.draws["b.spectrum.flux"])
     for name in ("summary.fits", "summary.ecsv"):
         table = QTable.read(sampled.folder / name)
         assert len(table) == 6 and list(table["element"][:2]) == ["F115W", "F150W"]
@@ -167,6 +173,31 @@ def test_bad_input_of_every_kind(fit, tmp_path):
     next((tmp_path / "observations").glob("*.npz")).write_bytes(b"nothing")
     with pytest.raises(FileFormatError, match=r"arrays are not those.*scarlet-sed fit` again"):
         run_sample(tmp_path, options=FEW)
+
+
+def test_what_follows_from_draws_is_in_table_file_and_report(tmp_path):
+    toy = linear_toy()
+    screen = ss.DustScreen(ss.SMC(), ss.Gaussian(0.1), 0.5)
+    dusty = ss.Source((0.0, 0.0), toy.scene["a"].light.behind(screen), 1.0)
+    draws = exact(toy._replace(scene=toy.scene.with_sources({"a": dusty, "b": toy.scene["b"]})))
+    found = ss.derived(draws)
+    content = PosteriorContent("toy", draws, ss.check(draws, 10), summary_table(draws, found), ["a", "b"])
+    write(tmp_path, content, found, {"options": {}}, Clock(), 0.0)
+    table = QTable.read(tmp_path / "summary.fits")
+    assert set(table["parameter"][table["derived"]]) == {"a.flux", "a.intrinsic_flux"} and len(table) == 6 + 4
+    with xarray.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as tree:
+        flux = tree["derived"]["a.flux"]
+        np.testing.assert_array_equal(flux, found["a.flux"].values)
+        assert flux.attrs["unit"] == "nJy" and flux.dims == ("chain", "draw", "band")
+        assert list(flux["band"].values) == ["F115W", "F150W"] and "b.flux" in tree["derived"]
+    numbers = json.loads((tmp_path / "diagnostics.json").read_text())
+    assert numbers["numbers"] == 6
+    assert (tmp_path / "dust_a.png").exists() and not (tmp_path / "dust_b.png").exists()
+    page = (tmp_path / "posterior.html").read_text()
+    assert "Derived quantities" in page and "a.intrinsic_flux[F150W]" in page and 'id="dust"' in page
+    assert page.count("data:image/png;base64,") == 6 and "{{" not in page
+    median = table["p50"][(table["parameter"] == "a.flux") & (table["element"] == "F150W")][0]
+    assert median == pytest.approx(np.median(found["a.flux"].values[..., 1]), rel=1e-6)
 
 
 def test_names_of_sources_may_hold_anything(tmp_path):

@@ -30,11 +30,19 @@ from scarlet_sed.shared import is_shared, shared_ids
 
 
 class Built(NamedTuple):
-    """A program, the starting values, and where each free parameter's path lives in them."""
+    """A program, and where everything in it comes from.
+
+    Args:
+        program: the model.
+        values: at which it starts.
+        places: where each free parameter's path lives in them.
+        components: per group, the path of each of its components.
+    """
 
     program: Program
     values: FamilyValues
     places: dict[str, Place]
+    components: tuple[tuple[str, ...], ...]
 
 
 def as_observations(observations: Any) -> tuple[Observation, ...]:
@@ -61,15 +69,16 @@ def build(scene: Scene, observations: Sequence[Observation]) -> Built:
     _check_spectra(scene, observations)
     families, values, places = build_families(leaves)
     frame = scene.frame
+    groups, components = _groups(scene, leaves, places, families)
     program = Program(
-        _groups(scene, leaves, places, families),
+        groups,
         tuple(_observation_program(scene, o, leaves, places) for o in observations),
         families,
         as_float(frame.matrix),
         as_float(frame.origin),
         as_float(frame.psf_sigma),
     )
-    return Built(program, values, places)
+    return Built(program, values, places, components)
 
 
 def _check_spectra(scene: Scene, observations: Sequence[Observation]) -> None:
@@ -95,9 +104,11 @@ def _template(module: Any, prefix: str, leaves: Mapping[str, Any], places: Mappi
 
 def _groups(
     scene: Scene, leaves: Mapping[str, Any], places: Mapping[str, Place], families: Sequence[Family]
-) -> tuple[ComponentGroup, ...]:
+) -> tuple[tuple[ComponentGroup, ...], tuple[tuple[str, ...], ...]]:
+    """The groups, and the paths of the components of each."""
     index = {name: i for i, name in enumerate(scene.sources)}
     members: dict[tuple, list[tuple]] = {}
+    paths: dict[tuple, list[str]] = {}
     for (name, part, component), screens, box in zip(scene.components(), scene.screens(), scene.boxes(), strict=True):
         stacked = (
             _template(component, f"{path_of(name, part)}.", leaves, places),
@@ -112,6 +123,7 @@ def _groups(
         shapes = tuple(id(x) if is_shared(x) else np.shape(x) for x in parts)
         kind = (jax.tree.structure(stacked), shapes, box.shape)
         members.setdefault(kind, []).append(stacked)
+        paths.setdefault(kind, []).append(path_of(name, part))
     groups = []
     held: dict[tuple[int, ...], int] = {}
     for (_, _, box_shape), alike in members.items():
@@ -123,7 +135,7 @@ def _groups(
         groups.append(
             ComponentGroup(component, front, position, redshift, offsets, valid, source, box_shape, constants)
         )
-    return tuple(groups)
+    return tuple(groups), tuple(tuple(own) for own in paths.values())
 
 
 def _observation_program(

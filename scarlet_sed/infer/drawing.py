@@ -34,28 +34,6 @@ def truncated(scene: Scene, observations: Any) -> dict[str, float]:
     posterior = LogPosterior(scene, as_observations(observations))
     drawn = stamp_fluxes(posterior.program, posterior.start)
     found: dict[str, float] = {}
-    order = _paths_by_group(scene, posterior)
-    for paths, fluxes in zip(order, drawn, strict=True):
+    for paths, fluxes in zip(posterior.components, drawn, strict=True):
         found.update({path: float(1.0 - flux) for path, flux in zip(paths, np.asarray(fluxes, float), strict=False)})
     return {path: found[path] for path in scene.component_paths()}
-
-
-def _paths_by_group(scene: Scene, posterior: LogPosterior) -> list[list[str]]:
-    """The components of each group in its own order: groups keep the scene's order and fill by structure."""
-    boxes = dict(zip(scene.component_paths(), scene.boxes(), strict=True))
-    remaining = list(boxes)
-    index = {name: i for i, name in enumerate(scene.sources)}
-    order = []
-    for group in posterior.program.groups:
-        paths = []
-        for n in np.flatnonzero(np.asarray(group.valid)):
-            source, offset = int(group.source[n]), tuple(np.asarray(group.offsets[n]).tolist())
-            match = next(
-                p
-                for p in remaining
-                if index[p.split(".")[0]] == source and boxes[p].offset == offset and boxes[p].shape == group.box
-            )
-            remaining.remove(match)
-            paths.append(match)
-        order.append(paths)
-    return order

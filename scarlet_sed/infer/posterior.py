@@ -42,6 +42,7 @@ class LogPosterior:
         self.program: Program = built.program
         self.start: FamilyValues = built.values
         self.places: dict[str, Place] = built.places
+        self.components = built.components
 
     @property
     def paths(self) -> list[str]:

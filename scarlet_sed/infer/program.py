@@ -275,9 +275,9 @@ class Program(eqx.Module):
         for index, (group, found) in enumerate(zip(self.groups, drawn, strict=True)):
             shape = observation.operator.canvas_shape
             if group.screens:
-                behind = _behind(found, observation.filters) * group.valid[:, None, None, None]
+                dim = behind(found, observation.filters) * group.valid[:, None, None, None]
                 ones = group.valid[:, None]
-                pasted = jax.vmap(lambda s, g=group, o=ones, hw=shape: paste(o, s, g.offsets, hw)[0], 1)(behind)
+                pasted = jax.vmap(lambda s, g=group, o=ones, hw=shape: paste(o, s, g.offsets, hw)[0], 1)(dim)
                 canvas = canvas + factor[:, None, None] * pasted
             else:
                 canvas = canvas + paste(fluxes[index] * factor, found.stamps, group.offsets, shape)
@@ -286,7 +286,7 @@ class Program(eqx.Module):
         return image + instrument.sky[:, None, None] if with_sky else image
 
 
-def _behind(drawn: Drawn, filters: Filters) -> Array:
+def behind(drawn: Drawn, filters: Filters) -> Array:
     """(n, band, h, w) nJy of the components of a group behind their screens."""
     stamps, component, redshift, screens, depths = drawn
     axes = (batch_axes(component), batch_axes(screens), 0, 0, 0)

@@ -11,6 +11,7 @@ from typing import Any
 
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.infer.sampling.check import Check, check
+from scarlet_sed.infer.sampling.derived import Derived, derived
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.export import save_posterior
 from scarlet_sed.infer.sampling.proper import Proper, with_proper_priors
@@ -30,8 +31,8 @@ CHAINS = "chains"
 SETTINGS = "settings.json"
 
 WRITTEN = {
-    "posterior.nc": "draws, for xarray.open_datatree or ArviZ",
-    "summary.fits": "one row a number: mean, quantiles, R-hat, effective draws; also as .ecsv",
+    "posterior.nc": "draws, and what follows from them, for xarray.open_datatree or ArviZ",
+    "summary.fits": "one row a number, sampled or derived: mean, quantiles, R-hat, effective draws; also as .ecsv",
     "diagnostics.json": "numbers of the run",
     SETTINGS: "what was sampled: options, sources that are free, priors that gave way",
     "residuals.png": "picture: data against the posterior's predictions",
@@ -39,7 +40,7 @@ WRITTEN = {
     "ranks.png": "picture: ranks of their draws, chain by chain",
     "posterior.html": "report: open it in a browser",
 }
-"""What sampling may leave in its folder, beside a corner plot of each source and the chains."""
+"""What sampling may leave in its folder, beside a corner plot of each source, maps of dust, and the chains."""
 _DPI = 100
 
 
@@ -123,25 +124,43 @@ def run_sample(
     if posterior.diagnosis is not None:
         with clock.stage("check"):
             found = check(posterior, seed=asked.seed)
+        with clock.stage("derive"):
+            quantities = derived(posterior, sources=kept.free)
         content = PosteriorContent(
             title=Path(fit).resolve().name,
             posterior=posterior,
             check=found,
-            table=summary_table(posterior),
+            table=summary_table(posterior, quantities),
             sources=[name for name in brightest(fitted.scene, fitted.observations) if name in kept.free],
             notes=notes_of(kept, proper),
             replaced=proper.replaced,
             settings={_flag(name): _said(value) for name, value in settings["options"].items()},
         )
-        _write(folder, content, settings, clock, began)
+        write(folder, content, quantities, settings, clock, began)
     timings = clock.seconds | {"total": time.perf_counter() - began}
     return Sampled(folder, posterior, found, kept, proper, timings)
 
 
-def _write(folder: Path, content: PosteriorContent, settings: Mapping[str, Any], clock: Clock, began: float) -> None:
-    """Write draws, table, pictures, report and numbers."""
+def write(
+    folder: Path,
+    content: PosteriorContent,
+    quantities: Mapping[str, Derived],
+    settings: Mapping[str, Any],
+    clock: Clock,
+    began: float,
+) -> None:
+    """Write draws, table, pictures, report and numbers.
+
+    Args:
+        folder: that there is.
+        content: of the report.
+        quantities: what `derived` made of the draws.
+        settings: what was sampled.
+        clock: of the stages so far.
+        began: `time.perf_counter` then.
+    """
     with clock.stage("write"):
-        save_posterior(content.posterior, folder / "posterior.nc")
+        save_posterior(content.posterior, folder / "posterior.nc", quantities)
         write_catalog(folder, content.table, "summary")
     with clock.stage("pictures"):
         pictures = {}
@@ -171,7 +190,7 @@ def _numbers(content: PosteriorContent, settings: Mapping[str, Any], timings: Ma
         "advice": posterior.status.advice,
         "chains": posterior.shape[0],
         "draws": posterior.shape[1],
-        "numbers": len(content.table),
+        "numbers": int((~content.table["derived"]).sum()),
         "worst_rhat": diagnosis.worst_rhat,
         "least_ess_bulk": diagnosis.least_bulk,
         "least_ess_tail": diagnosis.least_tail,

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from scarlet_sed.plot.chains import rank as rank
     from scarlet_sed.plot.chains import trace as trace
     from scarlet_sed.plot.corners import corner as corner
+    from scarlet_sed.plot.maps import property_maps as property_maps
     from scarlet_sed.plot.predictions import predictive as predictive
 
 # imported when first used: the diagnostics that pictures of posteriors quote take a second, which fits do without
 _LATER = {
     "corner": "scarlet_sed.plot.corners",
     "predictive": "scarlet_sed.plot.predictions",
+    "property_maps": "scarlet_sed.plot.maps",
     "rank": "scarlet_sed.plot.chains",
     "trace": "scarlet_sed.plot.chains",
 }

@@ -19,6 +19,8 @@ from scarlet_sed.report.tables import Grid, seconds
 
 MOST_CORNERS = 20
 """Sources that get a corner plot; the numbers of further ones are in the table only."""
+MOST_MAPS = 12
+"""Sources whose dust is drawn."""
 _MOST_ROWS = 600
 _MOST_BLOCKS = 12
 
@@ -53,13 +55,21 @@ class PosteriorContent:
 
 
 def posterior_figures(content: PosteriorContent) -> Iterator[tuple[str, Figure]]:
-    """Pictures one by one: "residuals", "chains", "ranks", and "corner" with a source's name."""
+    """Pictures one by one: "residuals", "chains", "ranks", and "corner" or "dust" with a source's name."""
     assert content.check.residuals is not None
     yield "residuals", plot.predictive(content.check.residuals)
     yield "chains", plot.trace(content.posterior)
     yield "ranks", plot.rank(content.posterior)
     for name in shown_sources(content)[:MOST_CORNERS]:
         yield f"corner {name}", plot.corner(content.posterior, name)
+    for name in dusty_sources(content)[:MOST_MAPS]:
+        yield f"dust {name}", plot.property_maps(content.posterior, name)
+
+
+def dusty_sources(content: PosteriorContent) -> list[str]:
+    """The sources with light behind screens."""
+    scene = content.posterior.posterior.scene
+    return [name for name in content.sources if any(scene[name].screens())]
 
 
 def shown_sources(content: PosteriorContent) -> list[str]:
@@ -76,7 +86,10 @@ def render_posterior(content: PosteriorContent, pictures: Mapping[str, str]) -> 
         pictures: `posterior_figures` as base64 of PNG.
     """
     status = content.posterior.status
-    corners = {name.removeprefix("corner "): image for name, image in pictures.items() if name.startswith("corner ")}
+    corners, maps = (
+        {name.removeprefix(kind): image for name, image in pictures.items() if name.startswith(kind)}
+        for kind in ("corner ", "dust ")
+    )
     return (
         environment()
         .get_template("posterior.html")
@@ -94,9 +107,13 @@ def render_posterior(content: PosteriorContent, pictures: Mapping[str, str]) -> 
             pictures=pictures,
             corners=corners,
             corners_left_out=max(len(shown_sources(content)) - len(corners), 0),
-            parameters=_parameters(content.table),
+            maps=maps,
+            maps_left_out=max(len(dusty_sources(content)) - len(maps), 0),
+            parameters=_numbers(_sampled(content.table), with_prior=True),
+            derived=_numbers(_follows(content.table), with_prior=False),
             images=_images(content),
-            rows_left_out=max(int(np.sum(~_is_image(content.table))) - _MOST_ROWS, 0),
+            rows_left_out=max(len(_sampled(content.table)) - _MOST_ROWS, 0),
+            derived_left_out=max(len(_follows(content.table)) - _MOST_ROWS, 0),
             replaced=Grid(
                 ["parameter", "prior now", "unit", "chosen as"],
                 [[each.path, each.prior, each.unit, each.why] for each in content.replaced],
@@ -112,13 +129,15 @@ def render_posterior(content: PosteriorContent, pictures: Mapping[str, str]) -> 
 def _facts(content: PosteriorContent) -> list[tuple[str, str]]:
     posterior, found = content.posterior, content.posterior.diagnosis
     chains, draws = posterior.shape
-    facts = [("draws", f"{chains} chains of {draws:,}"), ("free numbers", f"{len(content.table):,}")]
+    facts = [("draws", f"{chains} chains of {draws:,}"), ("free numbers", f"{np.sum(~content.table['derived']):,}")]
     if found is not None:
         facts += [
             ("largest R-hat", f"{found.worst_rhat:.3f}"),
             ("fewest effective draws", f"{min(found.least_bulk, found.least_tail):,.0f}"),
             ("divergent", f"{found.divergences}"),
         ]
+    if posterior.khat is not None:
+        facts.append(("Pareto k-hat", f"{posterior.khat:.2f}"))
     if content.timings:
         facts.append(("total time", seconds(content.timings.get("total", sum(content.timings.values())))))
     return facts
@@ -150,29 +169,24 @@ def _is_image(table: QTable) -> np.ndarray:
     return np.asarray(table["image"], bool)
 
 
-def _parameters(table: QTable) -> Grid:
-    heads = [
-        "parameter",
-        "unit",
-        "mean",
-        "sd",
-        "5 %",
-        "16 %",
-        "median",
-        "84 %",
-        "95 %",
-        "R-hat",
-        "bulk",
-        "tails",
-        "prior",
-    ]
+def _sampled(table: QTable) -> QTable:
+    return table[~_is_image(table) & ~np.asarray(table["derived"], bool)]
+
+
+def _follows(table: QTable) -> QTable:
+    return table[np.asarray(table["derived"], bool)]
+
+
+def _numbers(table: QTable, *, with_prior: bool) -> Grid:
+    heads = ["parameter" if with_prior else "quantity", "unit", "mean", "sd", "5 %", "16 %", "median", "84 %", "95 %"]
+    heads += ["R-hat", "bulk", "tails", *(["prior"] if with_prior else [])]
     rows = []
-    for row in table[~_is_image(table)][:_MOST_ROWS]:
+    for row in table[:_MOST_ROWS]:
         name = f"{row['parameter']}[{row['element']}]" if row["element"] else str(row["parameter"])
         digits = int(np.clip(1 - np.floor(np.log10(row["sd"])), 0, 9)) if row["sd"] > 0 else 4
         numbers = [f"{float(row[key]):.{digits}f}" for key in ("mean", "sd", "p05", "p16", "p50", "p84", "p95")]
         quality = [_known(row["rhat"], ".3f"), _known(row["ess_bulk"], ",.0f"), _known(row["ess_tail"], ",.0f")]
-        rows.append([name, str(row["unit"]), *numbers, *quality, str(row["prior"])])
+        rows.append([name, str(row["unit"]), *numbers, *quality, *([str(row["prior"])] if with_prior else [])])
     return Grid(heads, rows, text_columns=2)
 
 

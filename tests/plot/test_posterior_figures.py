@@ -10,9 +10,11 @@ import pytest
 import scarlet_sed as ss
 from scarlet_sed import plot
 from scarlet_sed.errors import DataError, ParameterError
+from scarlet_sed.infer.sampling.maps import PropertyMaps
 from scarlet_sed.infer.sampling.residuals import ObservedResiduals, Residuals
 from scarlet_sed.plot.predictions import p_text
 from scarlet_sed.plot.words import with_spread
+from scarlet_sed.scene.boxes import Box
 from tests.infer.sampling.draws import made_up
 from tests.infer.sampling.toys import linear_toy
 
@@ -117,3 +119,23 @@ def test_bad_input(posterior):
             picture()
     with pytest.raises(AttributeError, match="corners_of"):
         plot.corners_of  # noqa: B018
+
+
+def test_maps_of_dust_have_two_panels_and_two_more_where_there_are_stars():
+    rng = np.random.default_rng(0)
+    light = np.exp(-np.hypot(*np.mgrid[-10:10:21j, -8:8:17j]) / 3)
+    av = 1 + 0.1 * rng.normal(size=light.shape)
+    frame = ss.Frame.bare((40, 40), 0.03)
+    own = PropertyMaps("g", frame, Box((21, 17), (3, 5)), "F115W", light, None, None, av, 0.1 * av, 0.0)
+    figure = plot.property_maps(own)
+    # each panel with its bar
+    assert len(visible(figure)) == 4 and figure.axes[0].get_title() == "$A_V$"
+    shown = np.ma.filled(figure.axes[0].images[0].get_array(), np.nan)
+    assert np.sum(np.isfinite(shown)) == own.bright(0.98).sum() < light.size
+    assert shown.shape[0] > shown.shape[1] and np.nanmax(shown) == av[own.bright(0.98)].max()
+    drawn(figure)
+    stars = plot.property_maps(own._replace(mass=1e8 * light, mass_sd=1e7 * light, av=np.zeros_like(av)))
+    assert len(visible(stars)) == 8
+    np.testing.assert_allclose(np.ma.compressed(stars.axes[3].images[0].get_array()), 0.1 / np.log(10))
+    drawn(stars)
+    drawn(plot.property_maps(own._replace(light=-light, av=np.full_like(av, np.nan))))

@@ -9,7 +9,7 @@ import numpy as np
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.residuals import Block, Residuals, residuals
 from scarlet_sed.infer.sampling.scalars import hardest
-from scarlet_sed.infer.sampling.status import APART, ENERGETIC, ENOUGH, MIXED, RARE, SampleStatus
+from scarlet_sed.infer.sampling.status import APART, ENERGETIC, ENOUGH, MIXED, RARE, SampleStatus, heaviest, worth
 
 DOUBTFUL = 0.01
 """A p-value below this, or as close to one, is worth a doubt."""
@@ -30,8 +30,8 @@ class Check:
     """What `check` found.
 
     Args:
-        status: of the chains, with advice.
-        rows: diagnostics of the chains; none where they were not diagnosed.
+        status: of the draws, with advice.
+        rows: diagnostics of chains or of an approximation; none where there are none.
         p_values: posterior predictive, by observation and band; empty without draws.
         hardest: names of the numbers with the fewest effective draws.
         doubts: sentences; none if all is well.
@@ -96,10 +96,15 @@ def check(posterior: Posterior, count: int = 100, seed: int = 0) -> Check:
 
 def _rows(posterior: Posterior) -> Iterator[Row]:
     found = posterior.diagnosis
-    if found is None:
-        return
     chains, draws = posterior.shape
     count = chains * draws
+    if posterior.khat is not None:
+        limit = heaviest(count)
+        yield Row("draws", f"{count:,}", "", True)
+        yield Row("Pareto k-hat", f"{posterior.khat:.2f}", f"{limit:.2g} or less", posterior.khat <= limit)
+        yield Row("a draw's worth, by its weight", f"{worth(posterior.statistics['log_weight']):.0%}", "", True)
+    if found is None:
+        return
     least = min(found.least_bulk, found.least_tail)
     limit = MIXED if least >= ENOUGH else APART
     yield Row("chains", f"{chains}", "4 or more", chains >= 4)

@@ -31,14 +31,16 @@ class Posterior(NamedTuple):
         draws: (chain, draw, ...) by path, in each parameter's unit; warm-up left out.
         log_density: (chain, draw) log-density in the unconstrained numbers that were sampled, against that at the
             maximum; fluxes that were integrated out do not count.
-        statistics: (chain, draw) of the trajectories: "accept", "leapfrogs", "diverging", "energy", "step_size".
+        statistics: (chain, draw) of the trajectories: "accept", "leapfrogs", "diverging", "energy", "step_size"; of
+            draws of `approximate`: "log_weight".
         warmup_leapfrogs: steps that warming up took.
         status: whether the draws can stand for the posterior, with advice.
-        diagnosis: the numbers behind it; None without draws.
+        diagnosis: the numbers behind it; None without draws, and for those of `approximate`.
         timing: seconds.
         posterior: the log-posterior that was sampled.
         target: the density as the sampler saw it.
         whitened: (chain, draw, number) draws as the sampler saw them.
+        khat: Pareto k-hat of the importance weights of draws of `approximate`; None for others.
     """
 
     draws: dict[str, HostArray]
@@ -51,6 +53,7 @@ class Posterior(NamedTuple):
     posterior: LogPosterior
     target: AnyTarget
     whitened: HostArray
+    khat: float | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,6 +97,22 @@ def _many(target: AnyTarget, whitened: jax.Array) -> FamilyValues:
     return jax.lax.map(target.values, whitened)
 
 
+def draws_by_path(posterior: LogPosterior, target: AnyTarget, whitened: HostArray) -> dict[str, HostArray]:
+    """(chain, draw, ...) of each parameter, by path; empty without draws.
+
+    Args:
+        posterior: the model.
+        target: in whose coordinates draws are.
+        whitened: (chain, draw, number) draws.
+    """
+    chains, count, size = whitened.shape
+    if not count:
+        return {}
+    values = by_chunks(lambda w: _many(target, w), whitened.reshape(-1, size))
+    owned = {path: np.asarray(values[place.family][:, place.row]) for path, place in posterior.places.items()}
+    return {path: own.reshape(chains, count, *own.shape[1:]) for path, own in owned.items()}
+
+
 def posterior_of(
     posterior: LogPosterior,
     target: AnyTarget,
@@ -115,13 +134,8 @@ def posterior_of(
         start, run: seconds.
     """
     kept = jax.tree.map(lambda x: np.asarray(x)[:, warmup:], found)
-    chains, count, size = kept.whitened.shape
-    draws: dict[str, HostArray] = {}
-    if count:
-        values = by_chunks(lambda w: _many(target, w), kept.whitened.reshape(-1, size))
-        for path, place in posterior.places.items():
-            own = np.asarray(values[place.family][:, place.row])
-            draws[path] = own.reshape(chains, count, *own.shape[1:])
+    chains, count, _ = kept.whitened.shape
+    draws = draws_by_path(posterior, target, kept.whitened)
     names = ("accept", "leapfrogs", "diverging", "energy", "step_size")
     statistics = {name: np.asarray(getattr(kept, name)) for name in names}
     diagnosis = None

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.result import FitResult
 from scarlet_sed.infer.sampling.chains import PIECE, Method, Piece, bar, pieces
 from scarlet_sed.infer.sampling.checkpoint import Checkpoint, fingerprint
 from scarlet_sed.infer.sampling.draws import Posterior, posterior_of
+from scarlet_sed.infer.sampling.entry import POLISH, modelled, require_finite, require_known, require_whole
 from scarlet_sed.infer.sampling.learn import LENGTH, ROUNDS, bent, bent_by_fluxes
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, begin
@@ -22,7 +22,6 @@ from scarlet_sed.parameters import as_float
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
 
-_POLISH = 8
 _MASSES = ("fixed", "diagonal", "dense")
 _METHODS = ("auto", "threads", "together")
 
@@ -77,14 +76,7 @@ def sample(
         FileFormatError: if the checkpoint cannot be read or written, or belongs to something else.
     """
     settings = _checked(chains, warmup, draws, target_accept, max_tree_depth, mass, method)
-    if isinstance(fitted, FitResult) == (observations is not None):
-        raise ParameterError(
-            "sample takes what `fit` returned, or a scene with observations",
-            fix="write sample(fit) or sample(scene, obs)",
-        )
-    posterior = fitted.posterior if isinstance(fitted, FitResult) else LogPosterior(fitted, observations)
-    values = fitted.values if isinstance(fitted, FitResult) else posterior.start
-    posterior.require_proper_priors()
+    posterior, values = modelled(fitted, observations, "sample")
     started = time.perf_counter()
     linear = linear_of(posterior) if marginalize else None
     store = None
@@ -103,14 +95,9 @@ def sample(
         )
         coordinates = store.coordinates()
     if coordinates is None:
-        at = maximum_at(posterior, values, _POLISH)
+        at = maximum_at(posterior, values, POLISH)
         coordinates = at.coordinates if linear is None else without_linear(at.coordinates, linear)
-        finite = all(bool(np.all(np.isfinite(np.asarray(leaf)))) for leaf in jax.tree.leaves(coordinates))
-        if not (finite and np.isfinite(float(_at_origin(make(coordinates))))):
-            raise ParameterError(
-                "the posterior or its curvature is not finite where sampling would start",
-                fix="fit first and look at its status; check priors and data",
-            )
+        require_finite(make, coordinates)
         if learn and mass == "fixed" and warmup >= LENGTH:
             if linear is None:
                 coordinates = bent_by_fluxes(posterior, at, seed)
@@ -134,11 +121,6 @@ def sample(
         start=ready - started,
         run=time.perf_counter() - ready,
     )
-
-
-@jax.jit
-def _at_origin(target: AnyTarget) -> Array:
-    return target.potential(jnp.zeros(target.coordinates.size))
 
 
 def _with_linear(whitened: Array, size: int, seed: int) -> Array:
@@ -193,14 +175,10 @@ def _show(shown: Any, piece: Piece) -> None:
 def _checked(
     chains: int, warmup: int, draws: int, target_accept: float, max_tree_depth: int, mass: str, method: str
 ) -> Settings:
-    for name, value, least in (("chains", chains, 2), ("warmup", warmup, 0), ("draws", draws, 1)):
-        if value != int(value) or value < least:
-            raise ParameterError(f"{name} is {value!r}", fix=f"give a whole number of at least {least}")
+    require_whole(chains=(chains, 2), warmup=(warmup, 0), draws=(draws, 1))
     if not 0.5 <= target_accept < 1:
         raise ParameterError(f"target_accept is {target_accept!r}", fix="give a number from 0.5 to below 1")
     if not 1 <= max_tree_depth <= 15:
         raise ParameterError(f"max_tree_depth is {max_tree_depth!r}", fix="give a number from 1 to 15")
-    for name, word, known in (("mass", mass, _MASSES), ("method", method, _METHODS)):
-        if word not in known:
-            raise ParameterError(f"{name} is {word!r}", fix=f"choose among {', '.join(known)}")
+    require_known(mass=(mass, _MASSES), method=(method, _METHODS))
     return Settings(int(warmup), float(target_accept), int(max_tree_depth), mass)

@@ -18,6 +18,10 @@ RARE = 1e-3
 """Largest share of divergent trajectories."""
 ENERGETIC = 0.3
 """Least fraction of missing information about the energy (Betancourt 2016, arXiv:1604.00695)."""
+HEAVY = 0.7
+"""Largest Pareto k-hat of importance weights (Vehtari et al. 2024, JMLR 25, 72)."""
+_EVEN = 1e-2
+"""Range of log-weights that are equal but for rounding."""
 
 
 class SampleStatus(Status):
@@ -38,6 +42,14 @@ class SampleStatus(Status):
     FEW_DRAWS = "chains agree, but a parameter has fewer than 400 effective draws: sample longer (more `draws`)"
     INTERRUPTED = "interrupted by the user: draws so far are kept; sample again with the same checkpoint to go on"
     WARMING_UP = "interrupted before warm-up ended: there are no draws yet; sample again with the same checkpoint"
+    APPROXIMATE = (
+        "draws from an approximation that reaches wherever the posterior does (Pareto k-hat within its limit): good "
+        "for a quick look, but errors may be off by tens of per cent; `sample` draws from the posterior itself"
+    )
+    POOR_APPROXIMATION = (
+        "draws from an approximation whose importance weights have a heavy tail (Pareto k-hat above its limit): it may "
+        "miss bends or tails of the posterior and errors may be far too small; `sample` draws from the posterior itself"
+    )
 
 
 class Diagnosis(NamedTuple):
@@ -113,3 +125,30 @@ def diagnose(draws: dict[str, HostArray], energy: HostArray, diverging: HostArra
 
 def _each(found: HostArray, values: HostArray) -> HostArray:
     return np.asarray(found, float).reshape(values.shape[2:])
+
+
+def heaviest(count: int) -> float:
+    """The largest Pareto k-hat that weights of so many draws may have (Vehtari et al. 2024)."""
+    return min(1 - 1 / float(np.log10(count)), HEAVY)
+
+
+def worth(log_weights: HostArray) -> float:
+    """The share of so many independent draws that weighted ones are worth (Kong, Liu & Wong 1994, JASA 89, 278)."""
+    weights = np.exp(np.asarray(log_weights, np.float64) - np.max(log_weights))
+    return float(np.mean(weights) ** 2 / np.mean(weights**2))
+
+
+def pareto_khat(log_weights: HostArray) -> float:
+    """The shape of the tail of importance weights: how far an approximation is from what it stands for.
+
+    Args:
+        log_weights: of 25 draws or more, logarithms of posterior over approximation up to a constant; where one is not
+            finite, neither is k-hat.
+    """
+    flat = np.asarray(log_weights, np.float64).ravel()
+    if not np.all(np.isfinite(flat)):
+        return np.inf
+    if np.ptp(flat) < _EVEN:
+        return 0.0
+    # arviz takes log-likelihoods that are left out, which are minus the log-weights
+    return float(array_stats.psislw(-flat)[1])

@@ -29,13 +29,13 @@ def _agrees(precise: bool) -> None:
     with jax.enable_x64(precise):
         toy = linear_toy()
         fitted = ss.fit(toy.scene, toy.observation, uncertainties=False, progress=False)
-        result = ss.sample(fitted, warmup=200, draws=2000, progress=False)
+        result = ss.sample(fitted, warmup=200, draws=6000, progress=False)
         assert result.draws["nircam.sky"].dtype == (np.float64 if precise else np.float32)
     assert result.status is ss.SampleStatus.CONVERGED
     mean, covariance, effective = _moments(result, toy.paths)
     spread = np.sqrt(np.diag(toy.covariance))
     assert np.all(np.abs(mean - toy.mean) < 4 * spread / np.sqrt(effective))
-    # 8000 nearly independent draws know an entry of the correlation matrix to 0.011
+    # trajectories make means nearly exact, and squares less so: 24,000 draws know a variance to about 0.015
     np.testing.assert_allclose(
         covariance / np.outer(spread, spread), toy.covariance / np.outer(spread, spread), atol=0.05
     )

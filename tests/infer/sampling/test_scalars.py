@@ -6,6 +6,7 @@ import pytest
 
 import scarlet_sed as ss
 from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.sampling.derived import Derived
 from scarlet_sed.infer.sampling.scalars import chosen, hardest, scalars, telling
 from scarlet_sed.infer.sampling.summary import summary_table
 from tests.infer.sampling.draws import made_up
@@ -68,3 +69,25 @@ def test_the_table_holds_moments_quantiles_and_diagnostics(posterior, tmp_path):
     assert np.sum(table["image"]) == 9 and table.meta["chains"] == 3
     undiagnosed = summary_table(posterior._replace(diagnosis=None))
     assert np.isnan(undiagnosed["rhat"]).all()
+
+
+def test_the_table_has_rows_of_what_follows_and_moves(posterior):
+    screen = ss.DustScreen(ss.SMC(), ss.Gaussian(0.1), 0.8)
+    plain = posterior.posterior.scene
+    light = ss.FreeSpectrum(ss.Parameter(np.ones(2), dist.Normal(np.zeros(2), 9.0)), ("F115W", "F150W"))
+    dusty = ss.Source((0.0, 0.05), (light * ss.Gaussian(0.06)).behind(screen), 1.0)
+    pair = ss.Blend({"x": light * ss.Gaussian(0.05), "y": ss.FreeSpectrum(1.0, light.bands) * ss.Gaussian(0.1)})
+    sources = {"a": plain["a"], "d": dusty, "e": ss.Source((0.0, 0.0), pair)}
+    draws = made_up(plain.with_sources(sources), linear_toy().observation, count=20, spread=0.01)
+    found = ss.derived(draws)
+    table = summary_table(draws, found)
+    own = table[table["derived"]]
+    # a.flux and e.x.flux are parameters, e.y.flux never moves
+    assert set(own["parameter"]) == {"d.flux", "d.intrinsic_flux", "e.flux"} and len(own) == 6
+    row = own[(own["parameter"] == "d.flux") & (own["element"] == "F150W")][0]
+    values = found["d.flux"].values[..., 1].ravel()
+    assert row["p84"] == pytest.approx(np.percentile(values, 84)) and row["unit"] == "nJy" and not row["prior"]
+    assert row["ess_bulk"] > 20 and not np.any(table["derived"][: len(table) - 6])
+    assert np.isnan(summary_table(draws._replace(diagnosis=None), found)["rhat"]).all()
+    fixed = {path: Derived(np.ones_like(q.values), q.unit, q.description, q.bands) for path, q in found.items()}
+    assert not np.any(summary_table(draws, fixed)["derived"])
