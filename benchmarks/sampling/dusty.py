@@ -76,7 +76,7 @@ def shape(radius: float) -> ss.Sersic:
 
 def scene(seen: ss.Observation, *, screen: bool) -> ss.Scene:
     """Where a fit starts."""
-    behind = stars(9.3, 0.4) * shape(0.18)
+    behind = stars(8.9, 0.4) * shape(0.18)
     if screen:
         dust = ss.DustScreen(
             ss.Calzetti(),
@@ -86,7 +86,7 @@ def scene(seen: ss.Observation, *, screen: bool) -> ss.Scene:
         )
         behind = behind.behind(dust)
     galaxies = {
-        "clear": galaxy(stars(8.6, 0.3) * shape(0.14), np.array([0.22, -0.15]), 1.7),
+        "clear": galaxy(stars(8.5, 0.3) * shape(0.14), np.array([0.22, -0.15]), 1.7),
         "dusty": galaxy(behind, np.array([-0.10, 0.05]), 1.2),
     }
     return ss.Scene(galaxies, ss.Frame.covering(seen))
@@ -98,11 +98,11 @@ def truth(start: ss.Scene, rng: np.random.Generator) -> dict[str, Any]:
         "dusty.screen.av": rng.uniform(0.5, 2.0),
         "dusty.screen.morphology.radius": rng.uniform(0.08, 0.18),
         "dusty.screen.offset": rng.normal(0, 0.04, 2),
-        "dusty.spectrum.log_mass": rng.uniform(9.2, 9.8),
+        "dusty.spectrum.log_mass": rng.uniform(8.6, 9.2),
         "dusty.spectrum.history.age_fraction": rng.uniform(0.25, 0.6),
         "dusty.morphology.radius": rng.uniform(0.15, 0.25),
         "dusty.morphology.index": rng.uniform(0.8, 2.0),
-        "clear.spectrum.log_mass": rng.uniform(8.4, 9.0),
+        "clear.spectrum.log_mass": rng.uniform(8.3, 8.8),
         "clear.spectrum.history.age_fraction": rng.uniform(0.15, 0.5),
         "clear.morphology.radius": rng.uniform(0.10, 0.18),
     }
