@@ -134,7 +134,7 @@ def galaxy() -> ss.LogPosterior:
 
 
 def test_fluxes_alone_bend_a_population_as_its_images_do(galaxy):
-    """Where the maximum's own whitening sees hundreds, the learnt coordinates see about what a round Gaussian has."""
+    """Where the maximum's own whitening sees fifty, the learnt coordinates see about what a round Gaussian has."""
     at = maximum_at(galaxy, galaxy.start, 8)
     coordinates = bent_by_fluxes(galaxy, at, seed=0)
     assert np.any(np.asarray(coordinates.bend.shift))
@@ -145,4 +145,5 @@ def test_fluxes_alone_bend_a_population_as_its_images_do(galaxy):
         for each in (at.coordinates, coordinates)
     ]
     # a round Gaussian of six numbers has 5.3: half of the 90th percentile of chi-square
-    assert high[0] > 100 and high[1] < 20
+    assert high[0] > 30 and high[1] < 0.3 * high[0]
+    assert high[1] < 8
