@@ -161,11 +161,11 @@ def measure(seed: int, *, sampled: bool) -> dict[str, Any]:
         "bias_sigma": average,
         "scatter": float(np.sqrt(np.sum(weight * (found - known) ** 2))),
         "width": float(np.sqrt(np.sum(weight * width**2))),
-        "clear": _flux(fitted, light["clear"]),
+        "clear": _flux(fitted, true),
         "seconds": seconds,
     }
     bare = ss.fit(scene(seen, screen=False), data, progress=False)
-    row |= {"bare_chi2": float(np.mean(list(bare.chi2["nircam"].values()))), "bare_clear": _flux(bare, light["clear"])}
+    row |= {"bare_chi2": float(np.mean(list(bare.chi2["nircam"].values()))), "bare_clear": _flux(bare, true)}
     mass = "dusty.spectrum.log_mass"
     row |= {
         name: float(np.asarray(each.scene.values[mass]) - drawn[mass])
@@ -176,21 +176,21 @@ def measure(seed: int, *, sampled: bool) -> dict[str, Any]:
     return row
 
 
-def _flux(fitted: ss.FitResult, light: np.ndarray) -> dict[str, float]:
+def _flux(fitted: ss.FitResult, true: ss.Scene) -> dict[str, float]:
     """Of the galaxy without dust: error of its total flux over all bands, and that over its uncertainty."""
     paths = [path for path in fitted.scene.parameters if path.startswith("clear.spectrum")]
     gaussian = fitted.gaussian(paths)
     assert gaussian is not None
     filters = fitted.observations[0].filters
-    redshift = jnp.asarray(fitted.scene.values["clear.redshift"])
-    spectrum = next(fitted.scene.sources["clear"].light.components())[1].spectrum
 
     def total(values: dict[str, Any]) -> Any:
         own = {path.removeprefix("clear.spectrum."): value for path, value in values.items()}
-        return jnp.sum(resolve(set_values(spectrum, own)).fluxes(filters, redshift))
+        spectrum = next(fitted.scene.sources["clear"].light.components())[1].spectrum
+        return jnp.sum(resolve(set_values(spectrum, own)).fluxes(filters, jnp.asarray(true.values["clear.redshift"])))
 
+    known = float(total({path: jnp.asarray(true.values[path]) for path in paths}))
     found, sigma = float(total(gaussian.values())), float(gaussian.spread(total))
-    return {"relative": found / float(light.sum()) - 1, "score": (found - float(light.sum())) / sigma}
+    return {"relative": found / known - 1, "score": (found - known) / sigma}
 
 
 def _sampled(
