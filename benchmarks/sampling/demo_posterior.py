@@ -18,7 +18,7 @@ import numpy as np
 import populations
 
 import scarlet_sed as ss
-from scarlet_sed.io.fit_folder import load_fit, save_fit
+from scarlet_sed.io.fit_folder import save_fit
 from scarlet_sed.parameters import set_values
 from scarlet_sed.pipeline.sample_options import SampleOptions
 from scarlet_sed.pipeline.sampling import run_sample
@@ -64,7 +64,6 @@ def main() -> int:
         print(f"fit: {fitted.status.name}, {fitted.steps} steps, {time.perf_counter() - begun:.0f} s", flush=True)
         options.out.mkdir(parents=True, exist_ok=True)
         save_fit(options.out, fitted.scene, fitted.observations)
-    load_fit(options.out)  # says what is wrong with a folder that was there
     asked = SampleOptions(
         warmup=options.warmup, draws=options.draws, seed=options.seed, target_accept=options.target_accept
     )

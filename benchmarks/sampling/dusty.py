@@ -22,10 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from populations import NIRCAM, SCALE, SIDE
+from populations import NOISE, SCALE, SIDE, nircam, stars
 
 import scarlet_sed as ss
-from scarlet_sed.demo_scene import Band, psf_image
 from scarlet_sed.files import atomic
 from scarlet_sed.morphology.base import PixelGrid
 from scarlet_sed.parameters import resolve, set_values
@@ -37,29 +36,6 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 SEEN = 5.0
 """Signal-to-noise of the screened galaxy's own light in a pixel, over all bands."""
 DEPTH = ("dusty.screen.av", "dusty.screen.morphology.radius", "dusty.screen.offset")
-
-
-def blank() -> ss.Observation:
-    """JADES-like depth and PSFs."""
-    import galsim
-
-    psfs = [ss.PSF(psf_image(galsim, Band(n, wave, SCALE, s)), oversampling=2) for n, wave, s in NIRCAM]
-    noise = np.array([s for *_, s in NIRCAM])[:, None, None]
-    empty = np.zeros((len(NIRCAM), SIDE, SIDE))
-    return ss.Observation(empty, [n for n, *_ in NIRCAM], psfs, sigma=noise, pixel_scale=SCALE, name="nircam")
-
-
-def stars(log_mass: float, age: float) -> ss.StellarPopulation:
-    """Without dust of its own: what is red is behind the screen."""
-    return ss.StellarPopulation(
-        ss.Parameter(log_mass, dist.Uniform(5.0, 12.5)),
-        ss.Parameter(-0.4, dist.TruncatedNormal(-0.4, 0.4, low=-2.2, high=0.5)),
-        ss.Parameter(-2.5, dist.TruncatedNormal(-2.5, 0.4, low=-4.0, high=-1.0)),
-        history=ss.DelayedTau(
-            age_fraction=ss.Parameter(age, dist.Beta(1.3, 1.3)),
-            log_tau=ss.Parameter(0.0, dist.TruncatedNormal(0.0, 0.7, low=-2.0, high=2.0)),
-        ),
-    )
 
 
 def galaxy(light: Any, place: np.ndarray, redshift: float) -> ss.Source:
@@ -76,7 +52,7 @@ def shape(radius: float) -> ss.Sersic:
 
 def scene(seen: ss.Observation, *, screen: bool) -> ss.Scene:
     """Where a fit starts."""
-    behind = stars(8.9, 0.4) * shape(0.18)
+    behind = stars(8.9, -0.4, 0.4, 0.0, None) * shape(0.18)
     if screen:
         dust = ss.DustScreen(
             ss.Calzetti(),
@@ -86,7 +62,7 @@ def scene(seen: ss.Observation, *, screen: bool) -> ss.Scene:
         )
         behind = behind.behind(dust)
     galaxies = {
-        "clear": galaxy(stars(8.5, 0.3) * shape(0.14), np.array([0.22, -0.15]), 1.7),
+        "clear": galaxy(stars(8.5, -0.4, 0.3, 0.0, None) * shape(0.14), np.array([0.22, -0.15]), 1.7),
         "dusty": galaxy(behind, np.array([-0.10, 0.05]), 1.2),
     }
     return ss.Scene(galaxies, ss.Frame.covering(seen))
@@ -130,15 +106,14 @@ def depth_map(scene: ss.Scene, seen: ss.Observation, values: dict[str, Any]) -> 
 def measure(seed: int, *, sampled: bool) -> dict[str, Any]:
     """One mock, fitted with and without a screen."""
     rng = np.random.default_rng(seed)
-    seen = blank()
+    seen = nircam()
     start = scene(seen, screen=True)
     drawn = truth(start, rng)
     true = set_values(start, drawn)
     image = ss.render(true, seen)
-    noise = np.array([s for *_, s in NIRCAM])[:, None, None]
-    data = seen.with_data(image + noise * rng.normal(size=image.shape))
+    data = seen.with_data(image + NOISE * rng.normal(size=image.shape))
     light = ss.render_sources(true, seen)
-    signal = np.sqrt(np.sum((light["dusty"] / noise) ** 2, axis=0))
+    signal = np.sqrt(np.sum((light["dusty"] / NOISE) ** 2, axis=0))
     weight = np.where(signal > SEEN, np.sum(light["dusty"], axis=0), 0.0)
     weight = weight / weight.sum()
     paths = [*DEPTH, "dusty.position"]

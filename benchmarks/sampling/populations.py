@@ -47,6 +47,7 @@ NIRCAM = (
     ("F444W", 4.421, 0.11),
     ("F460M", 4.630, 0.20),
 )
+NOISE = np.array([noise for *_, noise in NIRCAM])[:, None, None]
 SIDE, SCALE = 48, 0.03
 
 
@@ -60,30 +61,33 @@ def small(seed: int) -> tuple[ss.Scene, list[ss.Observation]]:
     return made.scene, list(made.observations)
 
 
-def jades(seed: int) -> tuple[ss.Scene, list[ss.Observation]]:
-    """Three blended galaxies of known redshift with signal-to-noise of 300, 170 and 130 over all bands."""
+def nircam() -> ss.Observation:
+    """Blank images with JADES-like depth and PSFs."""
     import galsim
 
     psfs = [ss.PSF(psf_image(galsim, Band(n, wave, SCALE, s)), oversampling=2) for n, wave, s in NIRCAM]
-    names, noise = [n for n, *_ in NIRCAM], np.array([s for *_, s in NIRCAM])[:, None, None]
-    blank = ss.Observation(
-        np.zeros((len(names), SIDE, SIDE)), names, psfs, sigma=noise, pixel_scale=SCALE, name="nircam"
-    )
+    blank = np.zeros((len(NIRCAM), SIDE, SIDE))
+    return ss.Observation(blank, [n for n, *_ in NIRCAM], psfs, sigma=NOISE, pixel_scale=SCALE, name="nircam")
+
+
+def jades(seed: int) -> tuple[ss.Scene, list[ss.Observation]]:
+    """Three blended galaxies of known redshift with signal-to-noise of 300, 170 and 130 over all bands."""
+    blank = nircam()
     screen = ss.DustScreen(
         ss.Calzetti(),
         ss.Gaussian(ss.Parameter(0.1, dist.LogNormal(np.log(0.1), 0.4))),
         ss.Parameter(1.2, dist.LogNormal(-0.5, 0.8)),
     )
     galaxies = {
-        "blue": _galaxy((0.28, -0.20), _stars(8.2, -0.6, 0.2, -0.3, 0.15) * _shape(0.09, (0.1, -0.2)), 2.9),
-        "disk": _galaxy((0.02, 0.05), _stars(8.9, -0.2, 0.6, 0.5, 0.40) * _shape(0.18, (0.25, 0.1)), 1.6),
+        "blue": _galaxy((0.28, -0.20), stars(8.2, -0.6, 0.2, -0.3, 0.15) * _shape(0.09, (0.1, -0.2)), 2.9),
+        "disk": _galaxy((0.02, 0.05), stars(8.9, -0.2, 0.6, 0.5, 0.40) * _shape(0.18, (0.25, 0.1)), 1.6),
         "dusty": _galaxy(
-            (-0.20, -0.15), (_stars(8.7, -0.1, 0.35, 0.2, None) * _shape(0.14, (-0.1, 0.2))).behind(screen), 2.3
+            (-0.20, -0.15), (stars(8.7, -0.1, 0.35, 0.2, None) * _shape(0.14, (-0.1, 0.2))).behind(screen), 2.3
         ),
     }
     scene = ss.Scene(galaxies, ss.Frame.covering(blank))
     drawn = ss.render(scene, blank)
-    return scene, [blank.with_data(drawn + noise * np.random.default_rng(seed).normal(size=drawn.shape))]
+    return scene, [blank.with_data(drawn + NOISE * np.random.default_rng(seed).normal(size=drawn.shape))]
 
 
 def _galaxy(place: tuple[float, float], light: Any, redshift: float) -> ss.Source:
@@ -98,7 +102,7 @@ def _shape(radius: float, ellipticity: tuple[float, float]) -> ss.Sersic:
     )
 
 
-def _stars(
+def stars(
     log_mass: float, log_metallicity: float, age: float, log_tau: float, av: float | None
 ) -> ss.StellarPopulation:
     dust = None

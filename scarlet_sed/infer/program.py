@@ -4,7 +4,7 @@ A `Program` holds no names, no WCS and no host objects. Two scenes with equal sh
 so the second one runs without compiling.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -185,9 +185,14 @@ class Program(eqx.Module):
 
     def whitened_residuals(self, values: FamilyValues) -> tuple[Array, ...]:
         """(band, height, width) whitened residuals of each observation; their squares sum to chi-square."""
+        pairs = zip(self.observations, self.images(values), strict=True)
+        return self.whitened(tuple(observation.data - image for observation, image in pairs), values)
+
+    def whitened(self, images: tuple[Array, ...], values: FamilyValues) -> tuple[Array, ...]:
+        """(band, H', W') images of each observation in units of its noise."""
         return tuple(
-            materialize(observation.instrument, values).noise.whiten(observation.data - image, observation.weights)
-            for observation, image in zip(self.observations, self.images(values), strict=True)
+            materialize(observation.instrument, values).noise.whiten(image, observation.weights)
+            for observation, image in zip(self.observations, images, strict=True)
         )
 
     def images(self, values: FamilyValues) -> tuple[Array, ...]:
@@ -210,6 +215,19 @@ class Program(eqx.Module):
         only = eqx.tree_at(lambda p: [g.valid for g in p.groups], self, shining)
         drawn = only.stamps(values)
         return tuple(only._observe(observation, drawn, values, with_sky=False) for observation in only.observations)
+
+    def one_by_one(
+        self, values: FamilyValues, function: Callable[[tuple[Array, ...]], tuple[Array, ...]]
+    ) -> tuple[Array, ...]:
+        """(component, ...) what a function makes of the images of each component alone, over all groups.
+
+        Args:
+            values: of the parameters.
+            function: of the images of all observations.
+        """
+        counts = [group.valid.shape[0] for group in self.groups]
+        ones = jnp.split(jnp.eye(sum(counts)), np.cumsum(counts)[:-1].tolist(), axis=1)
+        return jax.lax.map(lambda shining: function(self.images_of(values, shining)), tuple(ones))
 
     def stamps(self, values: FamilyValues) -> tuple[Drawn, ...]:
         """What each group looks like."""
@@ -242,6 +260,11 @@ class Program(eqx.Module):
         """
         found = self._fluxes(range(len(self.groups)), light, filters)
         return tuple(found[i] for i in range(len(self.groups)))
+
+    def fluxes_at(self, values: FamilyValues) -> tuple[tuple[Array, ...], ...]:
+        """Per observation and group, the (n, band) nJy of its components."""
+        light = [materialize(group.light, values) for group in self.groups]
+        return tuple(self.fluxes(light, observation.filters) for observation in self.observations)
 
     def _fluxes(
         self, which: Iterable[int], light: Sequence[tuple[Component, Array]], filters: Filters

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.constraints import base_support
-from scarlet_sed.infer.families import FamilyValues, Gather, is_gather, materialize
+from scarlet_sed.infer.families import FamilyValues, Gather, is_gather
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import ComponentGroup, Program
 from scarlet_sed.parameters import as_float, to_device
@@ -31,7 +31,7 @@ _NONE = np.iinfo(np.int32).max
 
 
 class Anchor(NamedTuple):
-    """Which amplitudes follow their light, and how.
+    """Which amplitudes follow their light, and how; three times nothing where there are no amplitudes.
 
     Args:
         share: per observation and group, (n, band) weights over fluxes at the maximum.
@@ -52,21 +52,19 @@ class Anchor(NamedTuple):
         """Parameters from those whose amplitudes do not follow yet, and whether all are on their priors' supports."""
         slots = [amplitude(group) for group in program.groups]
         inside = jnp.ones((), bool)
-        if not any(isinstance(slot, Gather) for slot in slots):
+        if not self.row:
             return values, inside
-        light = [materialize(group.light, values) for group in program.groups]
         totals = [jnp.zeros(row.shape) for row in self.row]
-        for observation, shares in zip(program.observations, self.share, strict=True):
-            found = program.fluxes(light, observation.filters)
+        for found, shares in zip(program.fluxes_at(values), self.share, strict=True):
             totals = [t + jnp.sum(share * flux, axis=-1) for t, share, flux in zip(totals, shares, found, strict=True)]
         moved = list(values)
         for slot, total, level, row in zip(slots, totals, self.level, self.row, strict=True):
-            if isinstance(slot, Gather):
+            if slot is not None:
                 follows = row < _NONE
                 brighter = jnp.log10(jnp.where(follows, total, 1.0)) - (slot(values) - level)
                 change = jnp.where(follows, brighter, 0.0)
                 moved[slot.family] = moved[slot.family].at[row].add(-change, mode="drop")
-        for family in {slot.family for slot in slots if isinstance(slot, Gather)}:
+        for family in {slot.family for slot in slots if slot is not None}:
             support = base_support(program.families[family].prior)
             inside = inside & jnp.all(support(moved[family]) | (program.families[family].valid == 0))
         return tuple(moved), inside
@@ -88,14 +86,10 @@ def anchored(posterior: LogPosterior, unconstrained: FamilyValues) -> Anchor:
     """
     program = posterior.program
     slots = [amplitude(group) for group in program.groups]
+    if all(slot is None for slot in slots):
+        return Anchor((), (), ())
     times = _times(program)
-    nothing = [slot is None for slot in slots]
-    if all(nothing):
-        fluxes = precision = tuple(
-            tuple(np.zeros((len(g.valid), o.data.shape[0])) for g in program.groups) for o in program.observations
-        )
-    else:
-        fluxes, precision = _brightness(program, unconstrained)
+    fluxes, precision = _brightness(program, unconstrained)
     values = constrain(program, unconstrained)
     shares: list[list[Array]] = [[] for _ in program.observations]
     levels, rows = [], []
@@ -142,19 +136,10 @@ def _brightness(
 ) -> tuple[tuple[tuple[Array, ...], ...], tuple[tuple[Array, ...], ...]]:
     """Per observation and group: (n, band) fluxes, and (n, band) squared signal-to-noise of components alone."""
     values = constrain(program, unconstrained)
-    light = [materialize(group.light, values) for group in program.groups]
-    fluxes = tuple(program.fluxes(light, observation.filters) for observation in program.observations)
-    counts = [group.valid.shape[0] for group in program.groups]
-    ends = np.cumsum(counts)[:-1].tolist()
-    ones = jnp.split(jnp.eye(sum(counts)), ends, axis=1)
 
-    def seen(shine: tuple[Array, ...]) -> tuple[Array, ...]:
-        images = program.images_of(values, shine)
-        white = (
-            materialize(o.instrument, values).noise.whiten(image, o.weights)
-            for o, image in zip(program.observations, images, strict=True)
-        )
-        return tuple(jnp.sum(jnp.square(w), axis=(1, 2)) for w in white)
+    def seen(images: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(jnp.sum(jnp.square(white), axis=(1, 2)) for white in program.whitened(images, values))
 
-    each = jax.lax.map(seen, tuple(ones))
-    return fluxes, tuple(tuple(jnp.split(e, ends)) for e in each)
+    ends = np.cumsum([group.valid.shape[0] for group in program.groups])[:-1].tolist()
+    each = program.one_by_one(values, seen)
+    return program.fluxes_at(values), tuple(tuple(jnp.split(e, ends)) for e in each)

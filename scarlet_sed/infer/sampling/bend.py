@@ -65,6 +65,11 @@ class Bend(NamedTuple):
     reach: Array
     prior: Array
 
+    @property
+    def bent(self) -> int:
+        """How many numbers it bends."""
+        return int(np.sum(np.any(np.asarray(self.shift) != 0, axis=-1)))
+
     def __call__(self, steps: Array) -> tuple[Array, Array]:
         """(p,) bent steps from straight ones, and the log-determinant of the transform."""
         bent = jnp.append(self.axes @ steps + self.centre, 0.0)
@@ -159,19 +164,7 @@ def straight(covariance: HostArray, prior: HostArray, blocks: HostArray) -> Bend
     )
 
 
-class Learnt(NamedTuple):
-    """What draws say of a bend.
-
-    Args:
-        bend: fitted to them.
-        bent: how many numbers it bends.
-    """
-
-    bend: Bend
-    bent: int
-
-
-def learnt(bend: Bend, steps: HostArray) -> Learnt:
+def learnt(bend: Bend, steps: HostArray) -> Bend:
     """A bend that makes draws as straight as it can.
 
     Args:
@@ -186,7 +179,6 @@ def learnt(bend: Bend, steps: HostArray) -> Learnt:
     reach = 2.0 * np.maximum(np.max(np.abs(padded), axis=0), 1.0)[loose]
     centre = np.mean(flat, axis=0)
     shift, width = np.zeros(bend.shift.shape), np.zeros(bend.width.shape)
-    count = 0
     for block, number in np.argwhere(tight < flat.shape[1]):
         place, own = tight[block, number], reach[block, number]
         inside = _within(jnp.asarray(padded[:, loose[block, number]]), own)
@@ -195,7 +187,6 @@ def learnt(bend: Bend, steps: HostArray) -> Learnt:
         used = _chosen(features, value, fold)
         if used is None:
             continue
-        count += 1
         shift[block, number, used] = _regressed(features[:, used], value)
         residual = value - features @ shift[block, number]
         first = _DEGREE <= 1
@@ -203,8 +194,7 @@ def learnt(bend: Bend, steps: HostArray) -> Learnt:
         width[block, number, first] = _regressed(features[:, first], logarithm)
         width[block, number, 0] = 0.0
         centre[place] = 0.0
-    made = bend._replace(centre=as_float(centre), shift=as_float(shift), width=as_float(width), reach=as_float(reach))
-    return Learnt(made, count)
+    return bend._replace(centre=as_float(centre), shift=as_float(shift), width=as_float(width), reach=as_float(reach))
 
 
 def _chosen(features: HostArray, value: HostArray, fold: np.ndarray) -> np.ndarray | None:

@@ -72,9 +72,12 @@ class Posterior(NamedTuple):
             count: how many.
             seed: of the choice.
         """
-        flat = self.whitened.reshape(-1, self.whitened.shape[-1])
-        order = np.random.default_rng(seed).permutation(len(flat))
-        return flat[np.resize(order, count)]
+        return self.whitened.reshape(-1, self.whitened.shape[-1])[self.chosen(count, seed)]
+
+    def chosen(self, count: int, seed: int = 0) -> np.ndarray:
+        """(count,) places of the same draws, chain by chain."""
+        order = np.random.default_rng(seed).permutation(self.shape[0] * self.shape[1])
+        return np.resize(order, count)
 
     def to_arviz(self) -> Any:
         """An xarray DataTree as ArviZ has them, with coordinates and units (see `export.to_datatree`)."""

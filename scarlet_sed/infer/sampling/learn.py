@@ -43,8 +43,8 @@ def bent_by_fluxes(posterior: LogPosterior, at: At, seed: int) -> Coordinates:
     member = np.where(at.blocks < 0, len(names), np.searchsorted(names, at.blocks))
     found = explore(posterior.program, coordinates, model, to_device(member, np.int32), jax.random.key(seed))
     steps = np.moveaxis(np.asarray(found), 1, 0).reshape(_GROUPS, -1, len(root))
-    bend, count = learnt(coordinates.bend, steps)
-    if not count:
+    bend = learnt(coordinates.bend, steps)
+    if not bend.bent:
         return coordinates
     covariance = _seen(bend, root)
     base = np.asarray(_straight_steps(bend, steps), np.float64).reshape(-1, len(root))
@@ -79,7 +79,7 @@ def bent(
         progress: whether to show a progress bar (only on a terminal).
     """
     curvature = np.asarray(coordinates.root, np.float64)
-    straight = not np.any(np.asarray(coordinates.bend.shift))
+    straight = not coordinates.bend.bent
     for number in range(rounds):
         own = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
         kept: list[Draws] = []
@@ -113,8 +113,8 @@ def _bent_more(coordinates: Coordinates, curvature: HostArray, whitened: HostArr
     """
     size = len(curvature)
     steps = np.asarray(_bent_steps(coordinates.bend, coordinates.root, whitened[..., :size]))
-    bend, count = learnt(coordinates.bend, steps)
-    if not count:
+    bend = learnt(coordinates.bend, steps)
+    if not bend.bent:
         return None
     base = np.asarray(_straight_steps(bend, steps), np.float64).reshape(-1, size)
     covariance = _shrunk(base, _seen(bend, curvature))

@@ -31,9 +31,7 @@ def families_of(posterior: Posterior, count: int | None, seed: int) -> tuple[Hos
         raise ParameterError("there are no draws to derive anything from", fix="sample longer")
     if count is not None and (count != int(count) or count < 1):
         raise ParameterError(f"count is {count!r}", fix="give a whole number of at least 1, or None for all draws")
-    order = np.arange(total)
-    if count is not None:
-        order = np.resize(np.random.default_rng(seed).permutation(total), int(count))
+    order = np.arange(total) if count is None else posterior.chosen(int(count), seed)
     model = posterior.posterior
     # padding keeps the values that it started from
     found = [np.repeat(np.asarray(start)[None], len(order), axis=0) for start in model.start]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.constraints import bijection
-from scarlet_sed.infer.families import FamilyValues, materialize
+from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.fisher import unit_vectors
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
@@ -56,25 +56,19 @@ class StandIn(NamedTuple):
 @jax.jit
 def _columns(program: Program, unconstrained: FamilyValues, directions: FamilyValues) -> tuple[tuple[Array, ...], ...]:
     """Per observation: (direction, band, h, w) whitened slopes, (component, band, h, w) whitened light, residuals."""
-    values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+    values = constrain(program, unconstrained)
 
     def whitened(images: tuple[Array, ...]) -> tuple[Array, ...]:
-        pairs = zip(program.observations, images, strict=True)
-        return tuple(materialize(o.instrument, values).noise.whiten(image, o.weights) for o, image in pairs)
+        return program.whitened(images, values)
 
     def images(u: FamilyValues) -> tuple[Array, ...]:
-        return program.images(tuple(f.constrain(x) for f, x in zip(program.families, u, strict=True)))
+        return program.images(constrain(program, u))
 
     def along(direction: FamilyValues) -> tuple[Array, ...]:
         return whitened(jax.jvp(images, (unconstrained,), (direction,))[1])
 
     slopes = jax.lax.map(along, directions)
-    counts = [group.valid.shape[0] for group in program.groups]
-    ones = jnp.split(jnp.eye(sum(counts)), np.cumsum(counts)[:-1], axis=1)
-    light = jax.lax.map(lambda shine: whitened(program.images_of(values, shine)), tuple(ones))
-    drawn = program.images(values)
-    residual = whitened(tuple(o.data - image for o, image in zip(program.observations, drawn, strict=True)))
-    return slopes, light, residual
+    return slopes, program.one_by_one(values, whitened), program.whitened_residuals(values)
 
 
 def stand_in(posterior: LogPosterior, at: At) -> StandIn | None:
@@ -157,8 +151,7 @@ def _by_block(
 
 @jax.jit
 def _fluxes(program: Program, values: FamilyValues) -> tuple[tuple[Array, ...], ...]:
-    light = [materialize(group.light, values) for group in program.groups]
-    return tuple(program.fluxes(light, observation.filters) for observation in program.observations)
+    return program.fluxes_at(values)
 
 
 def _log_density(program: Program, coordinates: Coordinates, model: StandIn, steps: Array) -> Array:
