@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--seed", type=int, default=1, help="of everything random (1)")
     demo.add_argument("--quiet", action="store_true", help="no progress bars, no summary")
     _population_commands(commands)
+    _posterior_commands(commands)
     return top
 
 
@@ -91,6 +92,24 @@ def _population_commands(commands: Any) -> None:
     either.add_argument("--table", help="an HDF5 table of spectra from any code of synthesis, instead of a grid")
 
 
+def _posterior_commands(commands: Any) -> None:
+    posterior = commands.add_parser("posterior", help="amortized posteriors: networks from fluxes to parameters")
+    actions = posterior.add_subparsers(dest="action", required=True)
+    train = actions.add_parser("train", help="train for the bands and depths of a survey, in several sittings")
+    train.add_argument("config", help="TOML file: bands, depths, priors, training")
+    train.add_argument("--out", default="posterior.zip", help="the posterior (posterior.zip)")
+    train.add_argument("--folder", help="for spectra and checkpoint (in the user's cache)")
+    train.add_argument("--minutes", type=float, default=55.0, help="length of this sitting (55)")
+    evaluate = actions.add_parser("evaluate", help="errors, coverage and widths on simulated objects")
+    evaluate.add_argument("posterior", help="what `train --out` wrote")
+    evaluate.add_argument("--objects", type=int, default=4000, help="simulated (4000)")
+    evaluate.add_argument("--draws", type=int, default=200, help="of each (200)")
+    evaluate.add_argument("--missing", type=int, nargs="+", default=[0], help="numbers of bands to take away (0)")
+    evaluate.add_argument("--free", action="store_true", help="redshifts are not given")
+    evaluate.add_argument("--seed", type=int, default=1, help="of everything random (1)")
+    evaluate.add_argument("--out", help="a JSON file for the table")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 2 for bad input."""
     given = parser().parse_args(arguments)
@@ -112,6 +131,8 @@ def run(given: argparse.Namespace) -> str:
         return pipeline.run_check(given.config, given.out)
     if given.command in ("grid", "emulator"):
         return _run_populations(given)
+    if given.command == "posterior":
+        return _run_posterior(given)
     if given.command == "sample":
         return _run_sample(given)
     if given.command == "demo":
@@ -132,17 +153,26 @@ def _run_sample(given: argparse.Namespace) -> str:
     return text
 
 
-def _run_populations(given: argparse.Namespace) -> str:
-    def progress(line: str) -> None:
-        print(line, flush=True)
+def _progress(line: str) -> None:
+    print(line, flush=True)
 
+
+def _run_posterior(given: argparse.Namespace) -> str:
+    if given.action == "train":
+        return pipeline.train_posterior(given.config, given.out, given.folder, given.minutes, _progress)
+    names = ("objects", "draws", "missing", "free", "seed", "out")
+    wanted = {name: getattr(given, name) for name in names}
+    return pipeline.evaluate_posterior(given.posterior, **wanted, progress=_progress)
+
+
+def _run_populations(given: argparse.Namespace) -> str:
     if given.command == "grid":
-        return pipeline.build_grid(given.source, given.out, progress)
+        return pipeline.build_grid(given.source, given.out, _progress)
     if given.action == "evaluate":
-        return pipeline.evaluate(given.grid, given.weights, given.out, given.draws, given.seed, progress)
+        return pipeline.evaluate(given.grid, given.weights, given.out, given.draws, given.seed, _progress)
     wanted = {"rows": given.rows, "steps": given.steps, "seed": given.seed, "minutes": given.minutes}
     wanted |= {"start_from": given.start_from, "table": given.table, "only": given.only}
-    return pipeline.train(given.grid, given.folder, given.out, **wanted, progress=progress)
+    return pipeline.train(given.grid, given.folder, given.out, **wanted, progress=_progress)
 
 
 def print_if(text: str) -> None:

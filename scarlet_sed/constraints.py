@@ -206,6 +206,42 @@ class EllipticityPrior(dist.Distribution):
         return jnp.zeros((*self.batch_shape, 2))
 
 
+class LogUniformRedshift(dist.Distribution):
+    """A redshift whose ln(1 + z) is uniform: no scale of the universe is preferred.
+
+    Args:
+        low: lowest redshift, above -1.
+        high: highest redshift.
+    """
+
+    arg_constraints: ClassVar = {"low": constraints.greater_than(-1.0), "high": constraints.greater_than(-1.0)}
+    pytree_data_fields = ("low", "high")
+
+    def __init__(
+        self, low: float | Array = 0.02, high: float | Array = 12.0, *, validate_args: bool | None = None
+    ) -> None:
+        self.low, self.high = low, high
+        shape = jnp.broadcast_shapes(jnp.shape(low), jnp.shape(high))
+        super().__init__(batch_shape=shape, event_shape=(), validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> constraints.Constraint:
+        return constraints.interval(self.low, self.high)
+
+    @validate_sample
+    def log_prob(self, value: Array) -> Array:
+        return -jnp.log1p(value) - jnp.log(jnp.log1p(self.high) - jnp.log1p(self.low))
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        share = jax.random.uniform(key, sample_shape + self.batch_shape)
+        return jnp.expm1(jnp.log1p(self.low) + share * (jnp.log1p(self.high) - jnp.log1p(self.low)))
+
+    @property
+    def mean(self) -> Array:
+        width = jnp.log1p(self.high) - jnp.log1p(self.low)
+        return (self.high - self.low) / width - 1.0
+
+
 _NOTHING = 1e-30
 """A pixel as good as empty; the derivative of its logarithm is still a number in float32."""
 

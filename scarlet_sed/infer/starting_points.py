@@ -38,6 +38,8 @@ class FluxModel(NamedTuple):
         shapes = {path: parameter.value.shape for path, parameter in free.items()}
         if redshift is not None:
             priors["redshift"], shapes["redshift"] = redshift, ()
+        # in the order in which JAX flattens dictionaries: compiled functions get them sorted
+        priors = dict(sorted(priors.items()))
         sizes = {p: int(np.prod(bijection(prior, shapes[p]).inverse_shape(shapes[p]))) for p, prior in priors.items()}
         return FluxModel(spectrum, priors, shapes, sizes)
 
@@ -50,9 +52,14 @@ class FluxModel(NamedTuple):
             start += self.sizes[path]
         return found
 
-    def unconstrained(self, values: Mapping[str, Array]) -> Array:
+    def numbers(self, values: Mapping[str, Array]) -> Array:
+        """The unconstrained numbers of values, however far out."""
         parts = [bijection(p, self.shapes[path]).inv(values[path]).reshape(-1) for path, p in self.priors.items()]
-        return jnp.clip(jnp.concatenate(parts), -0.9 * BOUND, 0.9 * BOUND)
+        return jnp.concatenate(parts)
+
+    def unconstrained(self, values: Mapping[str, Array]) -> Array:
+        """The same, within what fits may reach."""
+        return jnp.clip(self.numbers(values), -0.9 * BOUND, 0.9 * BOUND)
 
     def fluxes(self, values: Mapping[str, Array], redshift: Array, filters: Filters) -> Array:
         spectrum = resolve(replace_slots(self.spectrum, {p: v for p, v in values.items() if p != "redshift"}))

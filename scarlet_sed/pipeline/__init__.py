@@ -9,6 +9,7 @@ from scarlet_sed.pipeline.populations import PARTS, build_grid, evaluate, train
 from scarlet_sed.pipeline.sample_options import SampleOptions
 
 if TYPE_CHECKING:
+    from scarlet_sed.pipeline.amortized import evaluate_posterior, train_posterior
     from scarlet_sed.pipeline.sampling import Sampled, run_sample
 
 __all__ = [
@@ -18,16 +19,25 @@ __all__ = [
     "Sampled",
     "build_grid",
     "evaluate",
+    "evaluate_posterior",
     "run_check",
     "run_demo",
     "run_fit",
     "run_sample",
     "train",
+    "train_posterior",
 ]
+
+# imported when first used: what samples, diagnoses or trains takes a second, which fits do without
+_LATER = {
+    "Sampled": "scarlet_sed.pipeline.sampling",
+    "run_sample": "scarlet_sed.pipeline.sampling",
+    "evaluate_posterior": "scarlet_sed.pipeline.amortized",
+    "train_posterior": "scarlet_sed.pipeline.amortized",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # imported when first used: what samples and diagnoses takes a second, which fits do without
-    if name not in ("Sampled", "run_sample"):
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("scarlet_sed.pipeline.sampling"), name)
+    return getattr(import_module(_LATER[name]), name)

@@ -1,0 +1,194 @@
+"""How good a posterior is on objects that it has never seen, by signal-to-noise and missing bands."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.amortized.model import library
+from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.survey import Survey
+from scarlet_sed.amortized.training import observe
+from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.parameters import as_float, resolve
+from scarlet_sed.paths import replace_slots
+from scarlet_sed.spectrum.stellar_population import StellarPopulation
+from scarlet_sed.typing import Array, HostArray
+
+SIGNALS = (1.0, 5.0, 10.0, np.inf)
+"""Edges of bins of the mean signal-to-noise of what detects."""
+
+
+class Simulations(NamedTuple):
+    """Objects with truths.
+
+    Args:
+        fluxes, errors: (object, band) nJy, all bands there.
+        values: (object, ...) truths by path, with `redshift`.
+        signal: (object,) mean signal-to-noise of what detects.
+    """
+
+    fluxes: HostArray
+    errors: HostArray
+    values: dict[str, HostArray]
+    signal: HostArray
+
+
+class Row(NamedTuple):
+    """One quantity of the objects in a bin.
+
+    Args:
+        quantity: its name.
+        signal: (2,) the bin.
+        missing: number of bands taken away.
+        objects: their number.
+        bias, rms: of posterior medians against truths.
+        r2: one less the ratio of their squared errors to the variance of truths.
+        within68, within95: share of truths in central intervals.
+        width: median half width of the 68 % intervals.
+    """
+
+    quantity: str
+    signal: tuple[float, float]
+    missing: int
+    objects: int
+    bias: float
+    rms: float
+    r2: float
+    within68: float
+    within95: float
+    width: float
+
+
+def simulations(posterior: AmortizedPosterior, survey: Survey, count: int, seed: int) -> Simulations:
+    """Draw objects from the priors, as a survey finds them, with all bands there.
+
+    Args:
+        posterior: whose priors.
+        survey: errors; its missing bands do not count.
+        count: how many.
+        seed: of everything random; another one than that of the training.
+    """
+    described = posterior.described
+    parts: list[tuple[HostArray, ...]] = []
+    kept = 0
+    rng = np.random.default_rng(seed)
+    look = eqx.filter_jit(observe)
+    while kept < count:
+        own = 1_000_003 * (seed + 1) + len(parts)
+        spectra = library(described, posterior.redshift, posterior.filters, min(2 * count, 20_000), own)
+        objects = look(described, survey, spectra, jax.random.key(own))
+        taken = rng.random(len(objects.weight)) < np.asarray(objects.weight)
+        columns = (
+            objects.measured.flux,
+            objects.measured.sigma,
+            objects.mass,
+            objects.normal,
+            objects.redshift,
+            objects.signal,
+        )
+        parts.append(tuple(np.asarray(a)[taken] for a in columns))
+        kept += int(taken.sum())
+    flux, sigma, mass, normal, redshift, signal = (np.concatenate(c)[:count] for c in zip(*parts, strict=True))
+    values = jax.vmap(described.with_mass)(as_float(normal), as_float(mass))
+    truth = {path: np.asarray(value) for path, value in values.items()}
+    return Simulations(flux, sigma, {**truth, "redshift": redshift}, signal)
+
+
+def quantities(
+    posterior: AmortizedPosterior, values: dict[str, HostArray], redshift: HostArray
+) -> dict[str, HostArray]:
+    """What is judged, (object, draw) each: all scalar parameters, ln(1 + z), and of populations log10 of the mean age.
+
+    Args:
+        posterior: whose spectrum.
+        values: (object, draw, ...) by path.
+        redshift: (object, draw).
+    """
+    shape = redshift.shape
+    found = {path: np.asarray(v) for path, v in values.items() if np.shape(v) == shape and path != "redshift"}
+    found["ln(1+z)"] = np.log1p(redshift)
+    spectrum = posterior.described.model.spectrum
+    if isinstance(spectrum, StellarPopulation):
+        paths = posterior.paths
+
+        @jax.jit
+        def ages(z: Array, *own: Array) -> Array:
+            def one(z: Array, *each: Array) -> Array:
+                placed = resolve(replace_slots(spectrum, dict(zip(paths, each, strict=True))))
+                return jnp.log10(placed.mean_age(z))
+
+            return jax.vmap(one)(z, *own)
+
+        flat = [np.asarray(values[path]).reshape(redshift.size, *np.shape(values[path])[2:]) for path in paths]
+        found["log_age"] = by_chunks(ages, redshift.ravel(), *flat).reshape(shape)
+    return found
+
+
+def assess(
+    posterior: AmortizedPosterior,
+    made: Simulations,
+    *,
+    missing: Sequence[int] = (0,),
+    known: bool = True,
+    draws: int = 200,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Row]:
+    """Judge a posterior on simulations.
+
+    Args:
+        posterior: to judge.
+        made: objects.
+        missing: numbers of bands to take away at random, one set of rows each.
+        known: whether redshifts are given.
+        draws: of each object.
+        seed: of everything random.
+        progress: called with a line at times.
+    """
+    rows = []
+    redshift = made.values["redshift"]
+    single = {path: np.asarray(v)[:, None] for path, v in made.values.items()}
+    truths = quantities(posterior, single, redshift[:, None])
+    for count in missing:
+        fluxes = without(made.fluxes, count, seed)
+        found = posterior.sample(fluxes, made.errors, redshift if known else None, draws=draws, seed=seed)
+        at = np.repeat(redshift[:, None], draws, axis=1) if known else found.values["redshift"]
+        judged = quantities(posterior, found.values, at)
+        progress(f"{count} bands missing, mean leak {found.leak.mean():.4f}")
+        for name, each in judged.items():
+            if known and name == "ln(1+z)":
+                continue
+            for low, high in pairwise(SIGNALS):
+                own = (made.signal >= low) & (made.signal < high)
+                if own.sum() > 1:
+                    rows.append(_row(name, (low, high), count, each[own], truths[name][own, 0]))
+    return rows
+
+
+def without(fluxes: HostArray, count: int, seed: int) -> HostArray:
+    """(object, band) fluxes with so many bands of every object taken away at random."""
+    order = np.argsort(np.random.default_rng([seed, count]).random(fluxes.shape), axis=1)
+    found: HostArray = np.where(order < count, np.nan, fluxes)
+    return found
+
+
+def _row(name: str, signal: tuple[float, float], missing: int, draws: HostArray, truth: HostArray) -> Row:
+    q = np.quantile(draws, (0.025, 0.16, 0.5, 0.84, 0.975), axis=1)
+    off = q[2] - truth
+    return Row(
+        name,
+        signal,
+        missing,
+        len(truth),
+        float(off.mean()),
+        float(np.sqrt(np.mean(off**2))),
+        float(1 - np.mean(off**2) / np.var(truth)),
+        float(np.mean((truth > q[1]) & (truth < q[3]))),
+        float(np.mean((truth > q[0]) & (truth < q[4]))),
+        float(np.median(0.5 * (q[3] - q[1]))),
+    )

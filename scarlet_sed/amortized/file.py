@@ -1,0 +1,98 @@
+"""Amortized posteriors on disk, without pickle: one file with spectrum, priors, weights and the record of training."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.amortized.model import Described
+from scarlet_sed.amortized.networks import Dense, Networks, RedshiftDensity, Sizes
+from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.training import Recipe
+from scarlet_sed.errors import FileFormatError
+from scarlet_sed.io.scene_file import load_scene, save_scene
+from scarlet_sed.typing import Array
+
+KIND = "amortized posterior 1"
+
+
+def save_amortized(posterior: AmortizedPosterior, path: str | Path, recipe: Recipe, record: dict[str, Any]) -> Path:
+    """Write a posterior, replacing what was there in one move.
+
+    Args:
+        posterior: trained.
+        path: a name that ends in `.zip`.
+        recipe: its sizes are needed to read it.
+        record: JSON: how it was trained.
+
+    Raises:
+        FileFormatError: for another name.
+    """
+    if Path(path).suffix != ".zip":
+        raise FileFormatError(f"{str(path)!r} is no .zip file", fix="give a name that ends in .zip")
+    networks, described = posterior.networks, posterior.described
+    sizes = {name: list(v) if isinstance(v, tuple) else v for name, v in recipe.sizes._asdict().items()}
+    tree = {
+        "kind": KIND,
+        "spectrum": described.model.spectrum,
+        "filters": posterior.filters,
+        "redshift": posterior.redshift,
+        "prior": described.prior,
+        "ratio": described.ratio,
+        "embedding": networks.embedding,
+        "density": networks.redshift,
+        "flow": [jnp.asarray(leaf) for leaf in _leaves(networks.flow)],
+        "recipe": {**asdict(recipe), "sizes": sizes},
+        "record": record,
+    }
+    return save_scene(tree, path)
+
+
+def load_amortized(path: str | Path) -> AmortizedPosterior:
+    """Read what `save_amortized` wrote.
+
+    Raises:
+        FileFormatError: if the file is missing, damaged or of another kind.
+    """
+    return _read(path)[0]
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """How the posterior of a file was trained: `recipe` and `record`."""
+    return _read(path)[1]
+
+
+def _read(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]]:
+    tree = load_scene(path)
+    if not isinstance(tree, dict) or tree.get("kind") != KIND:
+        raise FileFormatError(f"{str(path)!r} holds no amortized posterior", fix="give a file of `posterior train`")
+    try:
+        described = Described.of(tree["spectrum"], tree["prior"])
+        described = eqx.tree_at(lambda d: d.ratio, described, jnp.asarray(tree["ratio"]))
+        kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in tree["recipe"]["sizes"].items()}
+        sizes = Sizes(**kept)
+        embedding, density = tree["embedding"], tree["density"]
+        assert isinstance(embedding, Dense) and (density is None or isinstance(density, RedshiftDensity))
+        skeleton = Networks.flow_of(jax.random.key(0), sizes, described.numbers)
+        flow = _with_leaves(skeleton, tree["flow"])
+    except (KeyError, ValueError, TypeError, AssertionError) as error:
+        raise FileFormatError(f"the posterior {str(path)!r} is incomplete ({error})", fix="train it again") from error
+    found = AmortizedPosterior(described, Networks(embedding, flow, density), tree["filters"], tree["redshift"])
+    return found, {"recipe": tree["recipe"], "record": tree["record"]}
+
+
+def _leaves(flow: Any) -> list[Array]:
+    return list(jax.tree.leaves(eqx.filter(flow, eqx.is_array)))
+
+
+def _with_leaves(flow: Any, leaves: list[Any]) -> Any:
+    own, rest = eqx.partition(flow, eqx.is_array)
+    structure = jax.tree.structure(own)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(own)]
+    if shapes != [np.shape(leaf) for leaf in leaves]:
+        raise ValueError("the weights of the flow have other shapes")
+    return eqx.combine(jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves]), rest)

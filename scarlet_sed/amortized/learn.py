@@ -1,0 +1,108 @@
+"""From a spectrum and a survey to an amortized posterior in a file, in as many sittings as it takes."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+from scarlet_sed.amortized.file import save_amortized
+from scarlet_sed.amortized.model import Described, Library, library
+from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.survey import Survey
+from scarlet_sed.amortized.training import Recipe, begin, train
+from scarlet_sed.errors import FileFormatError
+from scarlet_sed.files import atomic
+from scarlet_sed.parameters import as_float
+from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.spectrum.base import Spectrum
+
+Progress = Callable[[str], None]
+
+
+def train_amortized(
+    spectrum: Spectrum,
+    filters: Filters,
+    survey: Survey,
+    redshift: dist.Distribution,
+    folder: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    seconds: float = 3300.0,
+    progress: Progress = lambda _: None,
+) -> AmortizedPosterior | None:
+    """Draw a library of spectra, train on it, and write the posterior once the last step is reached.
+
+    Args:
+        spectrum: with priors on what is free, such as `ss.deep_field_population()`.
+        filters: the bands.
+        survey: how well they are measured.
+        redshift: its prior, bounded above zero.
+        folder: for library and checkpoint; run again with the same folder to go on.
+        out: a name that ends in `.zip`.
+        recipe: how.
+        seconds: the sitting ends then.
+        progress: called with a line at times.
+
+    Returns:
+        the posterior, or None if there is training left to do.
+
+    Raises:
+        ParameterError: for a spectrum whose amplitude has no uniform prior.
+        FileFormatError: if library or checkpoint belong to something else.
+    """
+    start = time.monotonic()
+    described = Described.of(spectrum)
+    tag = _tag(described, filters, redshift, recipe.library, recipe.seed)
+    spectra = _kept_library(
+        folder / f"library-{tag}.npz", described, redshift, filters, recipe.library, recipe.seed, progress
+    )
+    standard, networks = begin(described, survey, spectra, recipe)
+    networks, record, finished = train(
+        standard,
+        survey,
+        spectra,
+        networks,
+        recipe,
+        folder / f"networks-{tag}.checkpoint",
+        seconds=seconds - (time.monotonic() - start),
+        progress=progress,
+    )
+    if not finished:
+        return None
+    posterior = AmortizedPosterior(standard, networks, filters, redshift)
+    save_amortized(posterior, out, recipe, {"library": tag, "survey": survey.plain, "training": record})
+    return posterior
+
+
+def _tag(described: Described, filters: Filters, redshift: Any, count: int, seed: int) -> str:
+    """A name for a library: a hash of what it is drawn from."""
+    digest = hashlib.sha256(f"{filters.names} {count} {seed} {type(redshift).__name__} {vars(redshift)}".encode())
+    for leaf in jax.tree.leaves(described):
+        digest.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _kept_library(
+    path: Path, described: Described, redshift: Any, filters: Filters, count: int, seed: int, progress: Progress
+) -> Library:
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                return Library(*(as_float(kept[name]) for name in ("normal", "redshift", "flux")))
+        except Exception as error:
+            raise FileFormatError(f"cannot read the library {str(path)!r} ({error})", fix="remove it") from error
+
+    def shown(done: int, of: int) -> None:
+        if done % 64_000 == 0 or done == of:
+            progress(f"spectra: {done} of {of}")
+
+    found = library(described, redshift, filters, count, seed, shown)
+    with atomic(path) as temporary:
+        np.savez(temporary, normal=found.normal, redshift=found.redshift, flux=found.flux)
+    return found

@@ -1,0 +1,282 @@
+"""Posteriors from networks: draws in microseconds, and how they compare with the exact likelihood."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.model import Described
+from scarlet_sed.amortized.networks import Networks
+from scarlet_sed.errors import DataError, DomainError, ParameterError, ShapeError
+from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.parameters import as_float
+from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.typing import Array, HostArray
+
+
+class AmortizedDraws(NamedTuple):
+    """Draws for many objects.
+
+    Args:
+        values: (object, draw, ...) by path, `redshift` among them.
+        numbers: (object, draw, n) as the flow has them.
+        log_prob: (object, draw) natural logarithm of the network's density, see `AmortizedPosterior.log_prob`.
+        leak: (object,) share of draws whose mass left its prior, and for which others of the object stand in.
+    """
+
+    values: dict[str, HostArray]
+    numbers: HostArray
+    log_prob: HostArray
+    leak: HostArray
+
+    def quantiles(self, levels: Any = (0.16, 0.5, 0.84)) -> dict[str, HostArray]:
+        """(level, object, ...) quantiles of every parameter."""
+        return {path: np.quantile(each, levels, axis=1) for path, each in self.values.items()}
+
+
+class AmortizedPosterior(eqx.Module):
+    """The posterior of a spectrum given fluxes, learnt once for all objects of a kind.
+
+    Args (made by `train_posterior` or `load_posterior`):
+        described: the spectrum with its priors.
+        networks: what was learnt.
+        filters: the bands that it takes, in order.
+        redshift: the prior of the redshift.
+    """
+
+    described: Described
+    networks: Networks
+    filters: Filters
+    redshift: dist.Distribution
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The parameters of the spectrum."""
+        return tuple(self.described.model.priors)
+
+    def measured(self, fluxes: Any, errors: Any) -> Measured:
+        """Fluxes as networks take them; a band is missing where a flux or its error is not finite.
+
+        Args:
+            fluxes, errors: (object, band) nJy, in the order of `filters`. An upper limit is a flux of zero with the
+                limit's standard deviation as its error.
+
+        Raises:
+            ShapeError: if shapes disagree.
+            DataError: for an object without any flux, or with an error that is not positive.
+        """
+        flux, error = (np.atleast_2d(np.asarray(a, np.float64)) for a in (fluxes, errors))
+        bands = len(self.filters)
+        if flux.shape != error.shape or flux.ndim != 2 or flux.shape[1] != bands:
+            raise ShapeError(
+                f"fluxes of shape {flux.shape} with errors of shape {error.shape} for {bands} bands",
+                fix=f"give (object, band) arrays with the bands {', '.join(self.filters.names)}; NaN where missing",
+            )
+        present = np.isfinite(flux) & np.isfinite(error)
+        for wrong, what, fix in (
+            ((present & (error <= 0)).any(axis=1), "has an error that is not positive", "give NaN where it is missing"),
+            (~present.any(axis=1), "has no flux in any band", "leave it out"),
+        ):
+            if wrong.any():
+                raise DataError(f"object {int(np.argmax(wrong))} {what}", fix=fix)
+        return Measured(
+            as_float(np.where(present, flux, 0.0)), as_float(np.where(present, error, 1.0)), as_float(present)
+        )
+
+    def sample(
+        self, fluxes: Any, errors: Any, redshift: Any = None, *, draws: int = 100, seed: int = 0
+    ) -> AmortizedDraws:
+        """Draw parameters of every object.
+
+        Args:
+            fluxes, errors: (object, band) nJy, see `measured`.
+            redshift: (object,) or one, where it is known; None to draw it too.
+            draws: of each object.
+            seed: of everything random.
+
+        Raises:
+            ParameterError: if the redshift is not given and the networks know none.
+            DomainError: for a redshift outside of the prior.
+            ShapeError, DataError: see `measured`.
+        """
+        measured = self.measured(fluxes, errors)
+        count = measured.flux.shape[0]
+        known = self._known(redshift, count)
+        keys = jax.random.split(jax.random.key(seed), count)
+        free = redshift is None
+
+        def rows(flux: Array, sigma: Array, present: Array, z: Array, keys: Array) -> Any:
+            return _sampled(self, Measured(flux, sigma, present), z, keys, draws, free)
+
+        columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
+        values, numbers, log_prob, inside = by_chunks(rows, *columns, known, keys)
+        share = inside.mean(axis=1)
+        order = _stand_ins(inside)
+        each = np.arange(count)[:, None]
+        return AmortizedDraws(
+            {path: v[each, order] for path, v in values.items()}, numbers[each, order], log_prob[each, order], 1 - share
+        )
+
+    def log_prob(self, values: dict[str, Any], fluxes: Any, errors: Any, redshift: Any = None) -> HostArray:
+        """(object, draw) natural logarithm of the network's density in unconstrained numbers.
+
+        The measure is that of the unconstrained numbers (and of the redshift itself where it is free), the same as of
+        `log_target`.
+
+        Args:
+            values: (object, draw, ...) by path, with `redshift` where it is free.
+            fluxes, errors, redshift: as for `sample`.
+        """
+        measured = self.measured(fluxes, errors)
+        known = self._known(redshift, measured.flux.shape[0])
+        free = redshift is None
+        names = sorted(set(self.paths) | ({"redshift"} if free else set()))
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ParameterError(f"the values lack {missing[0]!r}", fix=f"give {', '.join(names)}")
+
+        def rows(flux: Array, sigma: Array, present: Array, z: Array, *own: Array) -> Array:
+            return _log_prob(self, Measured(flux, sigma, present), z, dict(zip(names, own, strict=True)), free)
+
+        columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
+        found: HostArray = by_chunks(rows, *columns, known, *(np.asarray(values[n], np.float64) for n in names))
+        return found
+
+    def log_target(self, values: dict[str, Any], fluxes: Any, errors: Any, redshift: Any = None) -> HostArray:
+        """(object, draw) exact log-posterior up to a constant of each object, in unconstrained numbers.
+
+        The likelihood is normal in the fluxes that are there; the spectrum is evaluated for every draw (some 50
+        microseconds each), not the network.
+
+        Args:
+            values, fluxes, errors, redshift: as for `log_prob`.
+        """
+        measured = self.measured(fluxes, errors)
+        count = measured.flux.shape[0]
+        free = redshift is None
+        paths = self.paths
+        draws = np.shape(values[paths[0]])[1]
+        z = np.asarray(values["redshift"]) if free else np.repeat(self._known(redshift, count)[:, None], draws, axis=1)
+
+        def rows(flux: Array, sigma: Array, present: Array, z: Array, *own: Array) -> Array:
+            return _log_target(self, Measured(flux, sigma, present), z, dict(zip(paths, own, strict=True)), free)
+
+        def flat(a: Any) -> HostArray:
+            whole: HostArray = np.asarray(a, np.float64)
+            return whole.reshape(count * draws, *whole.shape[2:])
+
+        rest = (np.repeat(np.asarray(a), draws, axis=0) for a in (measured.flux, measured.sigma, measured.present))
+        found: HostArray = by_chunks(rows, *rest, flat(z), *(flat(values[path]) for path in paths))
+        return found.reshape(count, draws)
+
+    def log_weights(self, found: AmortizedDraws, fluxes: Any, errors: Any, redshift: Any = None) -> HostArray:
+        """(object, draw) logarithms of importance weights against the exact posterior; an object's largest is zero."""
+        raw = self.log_target(found.values, fluxes, errors, redshift) - found.log_prob
+        raw = np.where(np.isfinite(raw), raw, -np.inf)
+        top = raw.max(axis=1, keepdims=True)
+        return raw - np.where(np.isfinite(top), top, 0.0)
+
+    def _known(self, redshift: Any, count: int) -> HostArray:
+        if redshift is None:
+            if self.networks.redshift is None:
+                raise ParameterError("this posterior knows no redshifts", fix="give redshift=")
+            return np.ones(count)
+        given = np.asarray(redshift, np.float64)
+        if given.shape not in ((), (count,)):
+            raise ShapeError(
+                f"redshift has the shape {given.shape}", fix=f"give one, or one for each of {count} objects"
+            )
+        support = self.redshift.support
+        low, high = (float(np.asarray(getattr(support, n))) for n in ("lower_bound", "upper_bound"))
+        outside = ~((given >= low) & (given <= high))
+        if outside.any():
+            raise DomainError(
+                f"the redshift {np.atleast_1d(given)[np.atleast_1d(outside)][0]:g} is not one of {low:g} to {high:g}",
+                fix="leave the object out, or train a posterior for its redshift",
+            )
+        return np.array(np.broadcast_to(given, (count,)))
+
+
+def effective(log_weights: HostArray) -> HostArray:
+    """(object,) effective draws of (object, draw) log-weights (Kish 1965)."""
+    weight = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    found: HostArray = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1)
+    return found
+
+
+def _stand_ins(inside: HostArray) -> np.ndarray:
+    """(object, draw) places: its own for a draw that is inside, that of one inside for another, in turn."""
+    count, draws = inside.shape
+    order = np.tile(np.arange(draws), (count, 1))
+    for row in np.flatnonzero(~inside.all(axis=1) & inside.any(axis=1)):
+        good, bad = np.flatnonzero(inside[row]), np.flatnonzero(~inside[row])
+        order[row, bad] = np.resize(good, bad.size)
+    return order
+
+
+@eqx.filter_jit
+def _sampled(
+    posterior: AmortizedPosterior, measured: Measured, redshift: Array, keys: Array, draws: int, free: bool
+) -> tuple[dict[str, Array], Array, Array, Array]:
+    networks, described = posterior.networks, posterior.described
+
+    def one(measured: Measured, z: Array, key: Array) -> tuple[dict[str, Array], Array, Array, Array]:
+        far, own = jax.random.split(key)
+        base = jax.random.normal(own, (draws, described.numbers))
+        at, log_z = jnp.broadcast_to(z, (draws,)), jnp.zeros(draws)
+        if free:
+            density = networks.redshift
+            assert density is not None
+            at = density.sample(measured, jax.random.split(far, draws))
+            log_z = jax.vmap(partial(density.log_prob, measured))(at)
+            summary = jax.vmap(lambda z: networks.summary(measured, z))(at)
+        else:
+            summary = jnp.broadcast_to(networks.summary(measured, z), (draws, networks.embedding.biases[-1].size))
+        numbers, volume = jax.vmap(networks.flow.bijection.transform_and_log_det)(base, summary)
+        values, wide = jax.vmap(lambda n, z: described.values(n, measured, z))(numbers, at)
+        inside = jax.vmap(described.inside)(values)
+        log_prob = jnp.sum(-0.5 * base**2 - 0.5 * np.log(2 * np.pi), axis=-1) - volume - wide + log_z
+        return {**values, **({"redshift": at} if free else {})}, numbers, log_prob, inside
+
+    return jax.vmap(one)(measured, redshift, keys)
+
+
+@eqx.filter_jit
+def _log_prob(
+    posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
+) -> Array:
+    networks, described = posterior.networks, posterior.described
+
+    def one(measured: Measured, values: dict[str, Array], z: Array) -> Array:
+        numbers, wide = described.numbers_of(values, measured, z)
+        found = networks.flow.log_prob(numbers, networks.summary(measured, z)) - wide
+        if free:
+            assert networks.redshift is not None
+            found += networks.redshift.log_prob(measured, z)
+        return found
+
+    def each(measured: Measured, z: Array, values: dict[str, Array]) -> Array:
+        zs = values["redshift"] if free else jnp.broadcast_to(z, next(iter(values.values())).shape[:1])
+        return jax.vmap(lambda v, z: one(measured, v, z))(values, zs)
+
+    return jax.vmap(each)(measured, redshift, values)
+
+
+@eqx.filter_jit
+def _log_target(
+    posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
+) -> Array:
+    model = posterior.described.model
+
+    def one(measured: Measured, z: Array, values: dict[str, Array]) -> Array:
+        flux = model.fluxes(values, z, posterior.filters)
+        away = measured.present * (flux - measured.flux) / measured.sigma
+        found = -0.5 * jnp.sum(away**2) + posterior.described.log_prior(values)
+        return found + (posterior.redshift.log_prob(z) if free else 0.0)
+
+    return jax.vmap(one)(measured, redshift, values)

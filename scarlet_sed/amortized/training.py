@@ -1,0 +1,248 @@
+"""Training of amortized posteriors: spectra from a library, masses, errors and missing bands drawn anew each time."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
+from scarlet_sed.amortized.networks import Networks, Sizes
+from scarlet_sed.amortized.survey import Survey
+from scarlet_sed.errors import FileFormatError
+from scarlet_sed.files import atomic
+from scarlet_sed.parameters import as_float
+from scarlet_sed.typing import Array
+
+VALIDATION = 20_000
+"""Spectra held back."""
+_CHUNK = 250
+_PAD = 0.5
+"""Share of the least signal from which masses are drawn, because noise lifts some above it."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How networks are trained.
+
+    Args:
+        sizes: of the networks.
+        steps: of Adam; the learning rate falls along a cosine to zero at the last.
+        batch: objects a step.
+        learning_rate: after a short warm-up.
+        library: spectra drawn.
+        memory: of the mean of weights over late steps, in steps.
+        free: whether redshifts are described too.
+        seed: of everything random.
+    """
+
+    sizes: Sizes = field(default_factory=Sizes)
+    steps: int = 200_000
+    batch: int = 256
+    learning_rate: float = 1e-3
+    library: int = 1_000_000
+    memory: int = 1000
+    free: bool = True
+    seed: int = 0
+
+
+class State(NamedTuple):
+    """Everything that training goes on from."""
+
+    networks: Networks
+    mean: Networks
+    optimizer: Any
+    step: Array
+
+
+class Objects(NamedTuple):
+    """Simulated objects, a row each.
+
+    Args:
+        numbers: (object, n) as the flow has them.
+        redshift: (object,).
+        measured: their fluxes.
+        weight: (object,) that makes masses uniform; 0 for what no survey would find.
+        mass: (object,) the amplitude.
+        normal: (object, n - 1) numbers.
+        signal: (object,) mean signal-to-noise of what detects, all bands there.
+    """
+
+    numbers: Array
+    redshift: Array
+    measured: Measured
+    weight: Array
+    mass: Array
+    normal: Array
+    signal: Array
+
+
+def observe(described: Described, survey: Survey, spectra: Library, key: Array) -> Objects:
+    """Objects with the given spectra: mass, errors and missing bands drawn. Traced.
+
+    Masses too low to be found are not drawn; weights make up for it, so that they stay uniform under the prior. What
+    is found is decided by the observed fluxes alone, before any band is taken away, so that it tells nothing more
+    about an object than they do.
+    """
+
+    def one(normal: Array, redshift: Array, unit: Array, key: Array) -> Objects:
+        depth, heavy, noise, bands = jax.random.split(key, 4)
+        background = survey.background(depth)
+        unit_signal = survey.signal(unit, background)
+        low, high = described.ends
+        faintest = AMPLITUDE + jnp.log10(_PAD * survey.least / jnp.maximum(unit_signal, 1e-30))
+        lowest = jnp.clip(faintest, low, high)
+        mass = jax.random.uniform(heavy, (), minval=lowest, maxval=high)
+        seen, sigma = survey.observed(noise, unit * 10.0 ** (mass - AMPLITUDE), background)
+        signal = survey.signal(seen, sigma)
+        measured = Measured(seen, sigma, survey.present(bands))
+        found = (signal >= survey.least).astype(seen.dtype)
+        numbers = described.described(normal, mass, measured, redshift)
+        return Objects(numbers, redshift, measured, found * (high - lowest) / (high - low), mass, normal, signal)
+
+    keys = jax.random.split(key, spectra.redshift.shape[0])
+    return jax.vmap(one)(spectra.normal, spectra.redshift, spectra.flux, keys)
+
+
+def losses(networks: Networks, objects: Objects) -> tuple[Array, Array]:
+    """(object,) negative log-densities of the numbers, and of the redshift."""
+    summary = networks.summary(objects.measured, objects.redshift)
+    numbers = -networks.flow.log_prob(objects.numbers, summary)
+    if networks.redshift is None:
+        return numbers, jnp.zeros_like(numbers)
+    return numbers, -jax.vmap(networks.redshift.log_prob)(objects.measured, objects.redshift)
+
+
+def _weighted(each: Array, weight: Array) -> Array:
+    # a single strange object must not decide a step
+    return jnp.sum(jnp.where(weight > 0, jnp.clip(each, max=50.0), 0.0) * weight) / jnp.sum(weight)
+
+
+def begin(described: Described, survey: Survey, spectra: Library, recipe: Recipe) -> tuple[Described, Networks]:
+    """The spectrum with its first number standardised, and random networks."""
+    key = jax.random.key(recipe.seed)
+    some = jax.tree.map(lambda a: a[:VALIDATION], spectra)
+    objects = eqx.filter_jit(observe)(described, survey, some, key)
+    kept = np.asarray(objects.weight) > 0
+    ratio = np.asarray(objects.numbers)[kept, 0]
+    standard = eqx.tree_at(lambda d: d.ratio, described, as_float([ratio.mean(), ratio.std()]))
+    features = np.asarray(objects.measured.features)[kept]
+    ends = np.asarray(spectra.redshift)
+    redshifts = np.asarray(objects.redshift)[kept]
+    redshifts[:2] = ends.min(), ends.max()
+    networks = Networks.initial(
+        jax.random.fold_in(key, 1), recipe.sizes, described.numbers, features, redshifts, free=recipe.free
+    )
+    return standard, networks
+
+
+def train(
+    described: Described,
+    survey: Survey,
+    spectra: Library,
+    networks: Networks,
+    recipe: Recipe,
+    checkpoint: Path,
+    *,
+    seconds: float = float("inf"),
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Networks, list[dict[str, float]], bool]:
+    """Train, or go on from the checkpoint, for at most some seconds.
+
+    Args:
+        described, networks: what `begin` returned.
+        survey: errors and missing bands.
+        spectra: the library; its first rows are held back.
+        recipe: how.
+        checkpoint: a file to go on from, and to leave the state in.
+        seconds: the sitting ends then.
+        progress: called with a line at times.
+
+    Returns:
+        the networks with the mean of their weights over late steps, the record (step, seconds, mean negative
+        log-density of the numbers and of redshift for held-back spectra), and whether the last step was reached.
+
+    Raises:
+        FileFormatError: if the checkpoint belongs to another recipe.
+    """
+    held = min(VALIDATION, spectra.redshift.shape[0] // 10)
+    rows = spectra.redshift.shape[0]
+    schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, min(500, recipe.steps // 10), recipe.steps)
+    optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
+    trained = eqx.filter(networks, eqx.is_inexact_array)
+    state = State(networks, networks, optimizer.init(trained), jnp.asarray(0, jnp.int32))
+    record: list[dict[str, float]] = []
+    if checkpoint.exists():
+        state, record = _resume(state, recipe, checkpoint)
+    memory = 1 - 1 / recipe.memory
+
+    def loss(networks: Networks, objects: Objects) -> Array:
+        each = losses(networks, objects)
+        return _weighted(each[0] + each[1], objects.weight)
+
+    @eqx.filter_jit
+    def advance(state: State, described: Described, survey: Survey, spectra: Library) -> State:
+        moving, still = eqx.partition(state, eqx.is_array)
+
+        def step(moving: Any, _: None) -> tuple[Any, None]:
+            now = eqx.combine(moving, still)
+            key = jax.random.fold_in(jax.random.key(recipe.seed + 1), now.step)
+            pick, draw = jax.random.split(key)
+            chosen = jax.random.randint(pick, (recipe.batch,), held, rows)
+            objects = observe(described, survey, jax.tree.map(lambda a: a[chosen], spectra), draw)
+            gradient = eqx.filter_grad(loss)(now.networks, objects)
+            updates, inner = optimizer.update(gradient, now.optimizer)
+            networks = eqx.apply_updates(now.networks, updates)
+            mean = jax.tree.map(
+                lambda m, n: memory * m + (1 - memory) * n if eqx.is_inexact_array(m) else m, now.mean, networks
+            )
+            return eqx.filter(State(networks, mean, inner, now.step + 1), eqx.is_array), None
+
+        return eqx.combine(jax.lax.scan(step, moving, None, length=_CHUNK)[0], still)
+
+    @eqx.filter_jit
+    def held_back(networks: Networks, described: Described, survey: Survey, spectra: Library) -> tuple[Array, Array]:
+        objects = observe(described, survey, spectra, jax.random.key(0))
+        one, two = losses(networks, objects)
+        return _weighted(one, objects.weight), _weighted(two, objects.weight)
+
+    kept = jax.tree.map(lambda a: a[:held], spectra)
+    start = time.monotonic()
+    before = record[-1]["seconds"] if record else 0.0
+    while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
+        state = advance(state, described, survey, spectra)
+        step = int(state.step)
+        late = step >= recipe.steps or time.monotonic() - start >= seconds
+        if step % (8 * _CHUNK) == 0 or late:
+            numbers, redshift = (float(x) for x in held_back(state.mean, described, survey, kept))
+            record.append(
+                {"step": step, "seconds": before + time.monotonic() - start, "numbers": numbers, "redshift": redshift}
+            )
+            progress(json.dumps({k: round(v, 4) for k, v in record[-1].items()}))
+            _save(state, record, recipe, checkpoint)
+    return state.mean, record, int(state.step) >= recipe.steps
+
+
+def _save(state: State, record: list[dict[str, float]], recipe: Recipe, checkpoint: Path) -> None:
+    with atomic(checkpoint) as temporary, temporary.open("wb") as file:
+        file.write(json.dumps({"recipe": asdict(recipe), "record": record}).encode() + b"\n")
+        eqx.tree_serialise_leaves(file, state)
+
+
+def _resume(like: State, recipe: Recipe, checkpoint: Path) -> tuple[State, list[dict[str, float]]]:
+    with checkpoint.open("rb") as file:
+        header = json.loads(file.readline())
+        if header["recipe"] != json.loads(json.dumps(asdict(recipe))):
+            raise FileFormatError(
+                f"the checkpoint {str(checkpoint)!r} comes from another recipe",
+                fix="remove it, or train with the recipe in its first line",
+            )
+        return eqx.tree_deserialise_leaves(file, like), header["record"]

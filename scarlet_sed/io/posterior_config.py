@@ -1,0 +1,90 @@
+"""What an amortized posterior is trained for: a TOML file, checked before anything is drawn."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from scarlet_sed.errors import ConfigError
+from scarlet_sed.io.schema import build, option
+from scarlet_sed.spectrum.priors import HISTORIES
+
+
+@dataclass(frozen=True)
+class SpectrumTable:
+    """The stellar population, with the priors of `ss.deep_field_population`."""
+
+    history: str = option("delayed_tau", doc="the star-formation history", choices=HISTORIES)
+    bins: int = option(7, doc="of age, for histories in bins", at_least=2)
+
+
+@dataclass(frozen=True)
+class RedshiftTable:
+    """The redshift: uniform in ln(1 + z)."""
+
+    min: float = option(0.02, doc="the lowest redshift", above=0)
+    max: float = option(12.0, doc="the highest redshift", above=0, at_most=20)
+    free: bool = option(True, doc="whether the posterior can be asked for redshifts too")
+
+
+@dataclass(frozen=True)
+class SurveyTable:
+    """How well fluxes are measured."""
+
+    bands: tuple[str, ...] = option(doc="names of filters")
+    depth: tuple[float, ...] = option((), doc="standard deviation of each band's background in nJy")
+    catalog: Path | None = option(None, doc="a table to take depths from, in place of `depth`")
+    columns: tuple[str, str] = option(
+        ("flux_{band}", "flux_error_{band}"), doc="how the table names fluxes and errors in nJy"
+    )
+    scatter: float = option(0.1, doc="dex by which depths vary from band to band", at_least=0)
+    common: tuple[float, float] = option((-1.0, 1.0), doc="dex, range of the factor of all depths of an object")
+    floor: tuple[float, float] = option((0.01, 0.05), doc="range of the relative error of zero points and models")
+    missing: float = option(0.5, doc="share of objects that miss bands", at_least=0, at_most=1)
+    most: float = option(0.7, doc="share of bands that may be missing", at_least=0, at_most=0.95)
+    detecting: tuple[str, ...] = option((), doc="bands whose mean signal-to-noise makes an object; all by default")
+    least: float = option(1.0, doc="that signal-to-noise", above=0)
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """How networks are trained."""
+
+    steps: int = option(200_000, doc="of the optimiser", at_least=1)
+    batch: int = option(256, doc="objects a step", at_least=8)
+    learning_rate: float = option(1e-3, doc="after warm-up", above=0)
+    library: int = option(1_000_000, doc="spectra drawn", at_least=1000)
+    seed: int = option(0, doc="of everything random", at_least=0)
+
+
+@dataclass(frozen=True)
+class PosteriorConfig:
+    """The whole file."""
+
+    survey: SurveyTable = option(doc="the survey")
+    spectrum: SpectrumTable = option(doc="the spectrum", factory=SpectrumTable)
+    redshift: RedshiftTable = option(doc="the redshift", factory=RedshiftTable)
+    training: TrainingTable = option(doc="training", factory=TrainingTable)
+
+
+def read_posterior_config(path: str | Path) -> PosteriorConfig:
+    """Read and check a file.
+
+    Raises:
+        ConfigError: if it cannot be read, or says something that makes no sense.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {str(path)!r} ({error})", fix="give a TOML file") from error
+    config = build(PosteriorConfig, table, "", path.parent)
+    if config.redshift.min >= config.redshift.max:
+        raise ConfigError("`redshift.min` is not below `redshift.max`", fix="give an interval of redshift")
+    if bool(config.survey.depth) == (config.survey.catalog is not None):
+        raise ConfigError("give either `survey.depth` or `survey.catalog`", fix="depths in nJy, or a table of fluxes")
+    if config.survey.depth and len(config.survey.depth) != len(config.survey.bands):
+        raise ConfigError(
+            f"`survey.depth` has {len(config.survey.depth)} numbers for {len(config.survey.bands)} bands",
+            fix="give one for each",
+        )
+    return config

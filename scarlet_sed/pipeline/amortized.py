@@ -1,0 +1,116 @@
+"""Amortized posteriors from the command line: training, judging."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from scarlet_sed.amortized.assess import Row, assess, simulations
+from scarlet_sed.amortized.file import load_amortized, read_record
+from scarlet_sed.amortized.learn import train_amortized
+from scarlet_sed.amortized.survey import Survey
+from scarlet_sed.amortized.training import Recipe
+from scarlet_sed.constraints import LogUniformRedshift
+from scarlet_sed.errors import ConfigError
+from scarlet_sed.files import user_cache
+from scarlet_sed.io.outputs import write_json
+from scarlet_sed.io.posterior_config import SurveyTable, read_posterior_config
+from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.pipeline.tables import read_table
+from scarlet_sed.spectrum.priors import deep_field_population
+from scarlet_sed.typing import HostArray
+
+
+def train_posterior(config: str, out: str, folder: str | None, minutes: float, progress: Callable[[str], None]) -> str:
+    """Train for one sitting; returns what to do next."""
+    given = read_posterior_config(config)
+    filters = Filters.load(list(given.survey.bands))
+    training = given.training
+    recipe = Recipe(
+        steps=training.steps,
+        batch=training.batch,
+        learning_rate=training.learning_rate,
+        library=training.library,
+        free=given.redshift.free,
+        seed=training.seed,
+    )
+    made = train_amortized(
+        deep_field_population(given.spectrum.history, bins=given.spectrum.bins),
+        filters,
+        _survey(given.survey, filters),
+        LogUniformRedshift(given.redshift.min, given.redshift.max),
+        user_cache() / "amortized" if folder is None else Path(folder),
+        Path(out),
+        recipe,
+        seconds=60 * minutes,
+        progress=progress,
+    )
+    if made is None:
+        return "not done yet: run the same command again to go on"
+    return f"  {out}  posterior, {Path(out).stat().st_size / 1e6:.1f} MB"
+
+
+def evaluate_posterior(
+    path: str,
+    *,
+    objects: int,
+    draws: int,
+    missing: list[int],
+    free: bool,
+    seed: int,
+    out: str | None,
+    progress: Callable[[str], None],
+) -> str:
+    """Judge a posterior on simulated objects of the survey that it was trained for; returns a table."""
+    posterior, record = load_amortized(path), read_record(path)
+    survey = Survey.of_plain(record["record"]["survey"])
+    made = simulations(posterior, survey, objects, seed)
+    rows = assess(posterior, made, missing=missing, known=not free, draws=draws, seed=seed, progress=progress)
+    if out is not None:
+        write_json(Path(out), {"posterior": str(path), "free": free, "rows": [_plain(row) for row in rows]})
+    head = f"{'':34s}     S/N missing      n    bias     rms     R2  68 %  95 %  width"
+    lines = [
+        f"{r.quantity:34s}{r.signal[0]:4.0f}-{r.signal[1]:<3.0f}{r.missing:8d}{r.objects:7d}{r.bias:+8.3f}{r.rms:8.3f}"
+        f"{r.r2:7.3f}{r.within68:6.2f}{r.within95:6.2f}{r.width:7.3f}"
+        for r in rows
+    ]
+    return "\n".join([head, *lines])
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    low, high = row.signal
+    return {**row._asdict(), "signal": [low, high if np.isfinite(high) else None]}
+
+
+def _survey(table: SurveyTable, filters: Filters) -> Survey:
+    others: dict[str, Any] = {
+        "common": table.common,
+        "floor": table.floor,
+        "missing": table.missing,
+        "most": table.most,
+        "least": table.least,
+        "detecting": tuple(Filters.load(list(table.detecting)).names) if table.detecting else None,
+    }
+    if table.catalog is None:
+        return Survey.of(filters, table.depth, scatter=table.scatter, **others)
+    rows = read_table(table.catalog)
+    assert rows is not None
+    columns = [
+        np.stack([_column(rows, name.replace("{band}", band), table.catalog) for band in table.bands], axis=1)
+        for name in table.columns
+    ]
+    return Survey.fitted(filters, *columns, **others)
+
+
+def _column(rows: QTable, name: str, path: Path) -> HostArray:
+    """(row,) nJy; a column without a unit is taken to be in nJy."""
+    if name not in rows.colnames:
+        raise ConfigError(f"{path} has no column {name!r}", fix="say in `survey.columns` how they are called")
+    column = rows[name]
+    if getattr(column, "unit", None) is not None:
+        column = u.Quantity(column).to(u.nJy).value
+    found: HostArray = np.ma.filled(np.ma.asarray(column, float), np.nan)
+    return found

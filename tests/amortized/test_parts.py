@@ -1,0 +1,190 @@
+"""The parts of amortized posteriors: priors as normal numbers, surveys, what networks see, densities of redshift."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import scarlet_sed as ss
+from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.model import AMPLITUDE, Described
+from scarlet_sed.amortized.normal import PriorMap
+from scarlet_sed.amortized.survey import Survey
+from scarlet_sed.amortized.training import observe
+from scarlet_sed.constraints import LogUniformRedshift
+from scarlet_sed.errors import DataError, ParameterError, ShapeError
+from tests.amortized import small
+
+
+def test_prior_maps_make_draws_normal_and_can_be_undone(x64, rng):
+    draws = np.stack([rng.normal(2.0, 0.5, 50_000), rng.standard_t(2, 50_000), rng.logistic(size=50_000)], axis=1)
+    found = PriorMap.of(draws)
+    fresh = np.stack([rng.normal(2.0, 0.5, 5000), rng.standard_t(2, 5000), rng.logistic(size=5000)], axis=1)
+    normal = np.asarray(jax.vmap(found.normal)(jnp.asarray(fresh)))
+    for column in normal.T:
+        assert stats.kstest(column, "norm").pvalue > 1e-3
+    back, slope = jax.vmap(found.unconstrained)(jnp.asarray(normal))
+    np.testing.assert_allclose(back, fresh, rtol=1e-7, atol=1e-9)
+    there = jnp.linspace(-6, 6, 201)
+    numbers = jnp.stack([there] * 3, axis=1)
+    up, _ = jax.vmap(found.unconstrained)(numbers + 1e-6)
+    down, _ = jax.vmap(found.unconstrained)(numbers - 1e-6)
+    at, slope = jax.vmap(found.unconstrained)(numbers)
+    assert np.all(np.diff(at, axis=0) > 0)
+    np.testing.assert_allclose((up - down) / 2e-6, np.exp(slope), rtol=1e-4)
+
+
+def test_numbers_of_a_spectrum_can_be_undone_and_their_volume_is_the_jacobian(x64, rng):
+    described = Described.of(small.spectrum())
+    measured = Measured(jnp.asarray(rng.uniform(5, 9, 7)), jnp.ones(7), jnp.ones(7))
+    numbers, z = jnp.asarray(rng.normal(size=described.numbers)), jnp.asarray(2.0)
+    values, volume = described.values(numbers, measured, z)
+    back, again = described.numbers_of(values, measured, z)
+    np.testing.assert_allclose(back, numbers, atol=1e-8)
+    np.testing.assert_allclose(again, volume, atol=1e-8)
+
+    def unconstrained(numbers):
+        values, _ = described.values(numbers, measured, z)
+        whole = described.model.unconstrained(values)
+        # the amplitude counts as it is
+        return whole.at[described.amplitude].set(values[described.path])
+
+    jacobian = jax.jacfwd(unconstrained)(numbers)
+    np.testing.assert_allclose(np.linalg.slogdet(jacobian)[1], volume, atol=1e-6)
+
+
+def test_priors_of_numbers_are_standard_normal():
+    _, spectra, _ = small.drawn()
+    normal = np.asarray(spectra.normal)
+    for column in normal.T:
+        assert stats.kstest(column, "norm").pvalue > 1e-4
+    assert np.abs(np.corrcoef(normal.T) - np.eye(normal.shape[1])).max() < 0.1
+
+
+def test_what_networks_see_knows_no_scale_but_in_its_last_number(x64, rng):
+    flux, sigma = rng.normal(5, 3, 7), rng.uniform(0.5, 2, 7)
+    present = np.array([1.0, 1, 0, 1, 1, 1, 1])
+    one = Measured(*(jnp.asarray(a) for a in (flux, sigma, present)))
+    other = Measured(jnp.asarray(100 * flux), jnp.asarray(100 * sigma), jnp.asarray(present))
+    np.testing.assert_allclose(one.features[:-1], other.features[:-1], atol=1e-12)
+    np.testing.assert_allclose(other.features[-1] - one.features[-1], 2 / 3)
+    np.testing.assert_allclose(other.reference, 100 * one.reference)
+    # what is missing is not seen
+    hidden = Measured(one.flux.at[2].set(1e6), one.sigma.at[2].set(1e-6), one.present)
+    np.testing.assert_array_equal(one.features, hidden.features)
+
+
+def test_heavier_objects_have_the_same_numbers(x64):
+    described = Described.of(small.spectrum())
+    measured = Measured(jnp.full(7, 5.0), jnp.ones(7), jnp.ones(7))
+    brighter = Measured(jnp.full(7, 50.0), jnp.full(7, 10.0), jnp.ones(7))
+    normal = jnp.zeros(described.numbers - 1)
+    one = described.described(normal, jnp.asarray(8.0), measured, jnp.asarray(1.0))
+    other = described.described(normal, jnp.asarray(9.0), brighter, jnp.asarray(1.0))
+    np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_densities_of_redshift_are_densities_and_are_drawn_from():
+    _, _, networks = small.drawn()
+    density = networks.redshift
+    # a bumpy one
+    rough = density.network.biases[-1].at[5:9].set(4.0).at[30].set(3.0)
+    density = jax.tree.map(lambda a: a, density)
+    object.__setattr__(density.network, "biases", (*density.network.biases[:-1], rough))
+    measured = Measured(jnp.full(7, 5.0), jnp.ones(7), jnp.ones(7))
+    low, high = np.expm1(float(density.low)), np.expm1(float(density.high))
+    grid = np.linspace(low, high, 20_001)
+    p = np.exp(np.asarray(jax.vmap(lambda z: density.log_prob(measured, z))(jnp.asarray(grid))))
+    np.testing.assert_allclose(np.trapezoid(p, grid), 1.0, atol=2e-3)
+    drawn = np.asarray(density.sample(measured, jax.random.split(jax.random.key(0), 20_000)))
+    assert low <= drawn.min() and drawn.max() <= high * (1 + 1e-5)
+    until = np.concatenate([[0.0], np.cumsum(0.5 * (p[1:] + p[:-1]) * np.diff(grid))])
+    assert stats.kstest(np.interp(drawn, grid, until / until[-1]), "uniform").pvalue > 1e-3
+    assert float(density.log_prob(measured, jnp.asarray(high + 1.0))) == -np.inf
+
+
+def test_the_prior_of_redshift_is_uniform_in_its_logarithm():
+    prior = LogUniformRedshift(0.1, 8.0)
+    drawn = np.asarray(prior.sample(jax.random.key(1), (20_000,)))
+    assert stats.kstest((np.log1p(drawn) - np.log1p(0.1)) / np.log(9 / 1.1), "uniform").pvalue > 1e-3
+    grid = np.linspace(0.1, 8.0, 10_001)
+    density = np.exp(np.asarray(prior.log_prob(grid)))
+    np.testing.assert_allclose(np.trapezoid(density, grid), 1.0, rtol=1e-4)
+    np.testing.assert_allclose(float(prior.mean), np.trapezoid(grid * density, grid), rtol=1e-3)
+
+
+def test_errors_are_those_of_the_survey():
+    filters = ss.Filters.load(["f150w", "f200w"])
+    survey = Survey.of(filters, (1.0, 2.0), scatter=0.05, common=(-0.5, 0.5), floor=(0.03, 0.03))
+    keys = jax.random.split(jax.random.key(0), 4000)
+    depth = np.asarray(jax.vmap(survey.background)(keys))
+    np.testing.assert_allclose(np.median(depth, axis=0), (1.0, 2.0), rtol=0.05)
+    # bands share the factor of an object
+    assert np.corrcoef(np.log(depth).T)[0, 1] > 0.9
+    flux = jnp.array([100.0, 0.0])
+    seen, sigma = jax.vmap(lambda k: survey.observed(k, flux, jnp.array([1.0, 2.0])))(keys)
+    expected = np.array([np.hypot(1.0, 3.0), 2.0])
+    np.testing.assert_allclose(np.std(seen, axis=0), expected, rtol=0.05)
+    np.testing.assert_allclose(np.median(sigma, axis=0), expected, rtol=0.02)
+
+
+def test_photons_and_depths_are_found_in_a_catalogue(rng):
+    filters = ss.Filters.load(["f150w", "f200w"])
+    flux = 10 ** rng.uniform(-1, 4, (4000, 2))
+    error = np.array([1.0, 2.0]) * np.sqrt(1 + flux / 50.0)
+    error[:40, 0] = np.nan
+    survey = Survey.fitted(filters, flux, error)
+    np.testing.assert_allclose(survey.depth, (1.0, 2.0), rtol=0.05)
+    np.testing.assert_allclose(survey.photon, 50.0, rtol=0.1)
+    with pytest.raises(DataError, match="objects with errors"):
+        Survey.fitted(filters, flux[:5], error[:5])
+
+
+def test_some_bands_are_always_left():
+    survey = small.survey()
+    there = np.asarray(jax.vmap(survey.present)(jax.random.split(jax.random.key(2), 4000)))
+    assert there.sum(axis=1).min() >= 3
+    assert 0.45 < np.mean(there.all(axis=1)) < 0.62
+
+
+def test_weights_make_masses_uniform_among_what_a_survey_finds():
+    described, spectra, _ = small.drawn()
+    made = observe(described, small.survey(), spectra, jax.random.key(4))
+    mass, weight = np.asarray(made.mass), np.asarray(made.weight)
+    rng = np.random.default_rng(0)
+    # the same without the short cut: all masses, and only what is found
+    flat = rng.uniform(6.0, 12.0, (20, len(mass)))
+    survey, found = small.survey(), []
+    for row in flat:
+        keys = jax.random.split(jax.random.key(int(1e6 * row[0])), len(mass))
+        background = jax.vmap(survey.background)(keys)
+        seen, sigma = jax.vmap(survey.observed)(
+            keys, spectra.flux * 10.0 ** (row[:, None] - AMPLITUDE).astype(np.float32), background
+        )
+        found.append(row[np.asarray(survey.signal(seen, sigma)) >= 1])
+    expected = np.histogram(np.concatenate(found), np.linspace(6, 12, 7))[0]
+    weighted = np.histogram(mass, np.linspace(6, 12, 7), weights=weight)[0]
+    np.testing.assert_allclose(weighted / weighted.sum(), expected / expected.sum(), atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"depth": (1.0, 2.0)}, "depth has the shape"),
+        ({"depth": -1.0}, "depth is not positive"),
+        ({"floor": (0.0, 0.1)}, "floor is 0"),
+        ({"common": (1.0, -1.0)}, "common is 1"),
+        ({"least": 0.0}, "make no sense"),
+        ({"detecting": ("f999w",)}, "no band of the survey"),
+    ],
+    ids=lambda c: next(iter(c)) if isinstance(c, dict) else "",
+)
+def test_surveys_that_make_no_sense_are_refused(change, message):
+    with pytest.raises((ParameterError, ShapeError), match=message):
+        Survey.of(small.FILTERS, **{"depth": 1.0, **change})
+
+
+def test_a_spectrum_without_a_free_mass_is_refused():
+    with pytest.raises(ParameterError, match="uniform prior"):
+        Described.of(small.spectrum().replace(log_mass=9.0))

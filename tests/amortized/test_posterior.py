@@ -1,0 +1,120 @@
+"""Amortized posteriors: draws and their density, files, training that goes on where it was."""
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+from scarlet_sed.amortized.assess import assess, simulations, without
+from scarlet_sed.amortized.file import load_amortized, read_record, save_amortized
+from scarlet_sed.amortized.posterior import effective
+from scarlet_sed.amortized.training import train
+from scarlet_sed.errors import DataError, DomainError, FileFormatError, ParameterError, ShapeError
+from tests.amortized import small
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["given", "free"])
+def test_draws_know_their_density(known):
+    posterior = small.posterior()
+    flux, error, redshift = small.objects()
+    z = redshift if known else None
+    found = posterior.sample(flux, error, z, draws=30, seed=3)
+    assert ("redshift" in found.values) == (not known)
+    again = posterior.log_prob(found.values, flux, error, z)
+    np.testing.assert_allclose(again, found.log_prob, atol=2e-2)
+    if not known:
+        assert np.all((found.values["redshift"] > 0.09) & (found.values["redshift"] < 8.01))
+    # the prior holds every draw
+    mass = found.values["log_mass"]
+    assert mass.min() >= 6.0 and mass.max() <= 12.0
+    # other objects beside it change nothing
+    alone = posterior.sample(flux[:5], error[:5], None if z is None else z[:5], draws=30, seed=3)
+    assert alone.values["log_mass"].shape == (5, 30)
+
+
+def test_the_exact_density_is_that_of_the_fluxes_and_the_priors():
+    posterior = small.posterior()
+    flux, error, redshift = small.objects(4)
+    found = posterior.sample(flux, error, redshift, draws=5)
+    target = posterior.log_target(found.values, flux, error, redshift)
+    model = posterior.described.model
+    for i in range(4):
+        expected = []
+        for j in range(5):
+            values = {path: v[i, j] for path, v in found.values.items()}
+            there = np.isfinite(flux[i])
+            light = np.asarray(model.fluxes(values, redshift[i], posterior.filters))
+            chi2 = np.sum(((light - flux[i]) / error[i])[there] ** 2)
+            expected.append(-0.5 * chi2 + float(posterior.described.log_prior(values)))
+        np.testing.assert_allclose(target[i], expected, rtol=2e-4, atol=2e-2)
+    weights = posterior.log_weights(found, flux, error, redshift)
+    np.testing.assert_allclose(weights.max(axis=1), 0.0)
+    assert np.all((effective(weights) >= 1 - 1e-9) & (effective(weights) <= 5 + 1e-9))
+
+
+def test_the_same_posterior_comes_back_from_a_file(tmp_path):
+    posterior = small.posterior()
+    flux, error, _ = small.objects(3)
+    path = save_amortized(posterior, tmp_path / "small.zip", small.RECIPE, {"note": "random"})
+    back = load_amortized(path)
+    one, other = (p.sample(flux, error, draws=10) for p in (posterior, back))
+    for name in one.values:
+        np.testing.assert_array_equal(one.values[name], other.values[name])
+    assert read_record(path)["record"] == {"note": "random"}
+    with pytest.raises(FileFormatError, match=r"no \.zip"):
+        save_amortized(posterior, tmp_path / "small.npz", small.RECIPE, {})
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(FileFormatError):
+        load_amortized(path)
+
+
+def test_training_learns_and_goes_on_bit_by_bit(tmp_path):
+    described, spectra, networks = small.drawn()
+    survey = small.survey()
+    whole, record, done = train(described, survey, spectra, networks, small.RECIPE, tmp_path / "whole")
+    assert done and record[-1]["step"] == small.RECIPE.steps
+    halves = tmp_path / "halves"
+    _, first, done = train(described, survey, spectra, networks, small.RECIPE, halves, seconds=0.01)
+    assert not done and 0 < first[-1]["step"] < small.RECIPE.steps
+    both, _, done = train(described, survey, spectra, networks, small.RECIPE, halves)
+    assert done
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(both), strict=True):
+        if eqx.is_array(one):
+            np.testing.assert_array_equal(one, other)
+    # a posterior knows more than its prior: a standard normal number has an entropy of 1.42
+    assert record[-1]["numbers"] < first[-1]["numbers"] and record[-1]["numbers"] < 1.42 * described.numbers - 0.5
+    with pytest.raises(FileFormatError, match="another recipe"):
+        train(described, survey, spectra, networks, small.RECIPE.__class__(), halves)
+
+
+def test_simulated_objects_are_judged():
+    posterior = small.posterior()
+    made = simulations(posterior, small.survey(), 200, 7)
+    assert made.fluxes.shape == (200, 7) and made.signal.min() >= 1
+    rows = assess(posterior, made, missing=(0, 2), known=False, draws=40)
+    assert {row.quantity for row in rows} >= {"log_mass", "log_age", "ln(1+z)", "attenuation.av"}
+    assert {row.missing for row in rows} == {0, 2}
+    for row in rows:
+        assert 0 <= row.within68 <= row.within95 <= 1 and row.rms >= abs(row.bias) - 1e-6 and row.width > 0
+    taken = without(made.fluxes, 2, 0)
+    assert np.all(np.isnan(taken).sum(axis=1) == 2)
+
+
+def test_bad_fluxes_are_named():
+    posterior = small.posterior()
+    flux, error, redshift = small.objects(3)
+    with pytest.raises(ShapeError, match="7 bands"):
+        posterior.sample(flux[:, :5], error[:, :5])
+    with pytest.raises(DataError, match="object 1 has no flux"):
+        posterior.sample(np.where(np.arange(3)[:, None] == 1, np.nan, flux), error)
+    with pytest.raises(DataError, match="object 2 has an error"):
+        posterior.sample(flux, np.where(np.arange(3)[:, None] == 2, 0.0, error))
+    with pytest.raises(DomainError, match="redshift 9"):
+        posterior.sample(flux, error, 9.0)
+    with pytest.raises(ShapeError, match="redshift"):
+        posterior.sample(flux, error, redshift[:2])
+    with pytest.raises(ParameterError, match="lack 'redshift'"):
+        posterior.log_prob(posterior.sample(flux, error, redshift).values, flux, error)
+    without_redshift = eqx.tree_at(lambda p: p.networks.redshift, posterior, None)
+    with pytest.raises(ParameterError, match="knows no redshifts"):
+        without_redshift.sample(flux, error)
