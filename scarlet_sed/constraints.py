@@ -5,12 +5,13 @@ Both are registered with `numpyro.distributions.biject_to`, so that NumPyro's ow
 """
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax.scipy.special import ndtr, ndtri
 from numpyro.distributions import biject_to, constraints
 from numpyro.distributions.transforms import ParameterFreeTransform, ZeroSumTransform
 from numpyro.distributions.util import validate_sample
@@ -146,11 +147,14 @@ def bijection(prior: dist.Distribution, shape: tuple[int, ...]) -> dist.transfor
     """The transform from unconstrained numbers to the support of a prior, for values of a given shape.
 
     Args:
-        prior: any numpyro distribution.
+        prior: any numpyro distribution. Of a truncated normal one, the numbers are standard normal; else the transform
+            is NumPyro's for its support.
         shape: shape of the value, which the support of flat images needs.
     """
     if keeps_unit_sum(prior):
         return ImageSimplexTransform((shape[-2], shape[-1]))
+    if type(prior) is dist.TwoSidedTruncatedDistribution and type(prior.base_dist) is dist.Normal:
+        return TruncatedNormalTransform(prior.base_dist.loc, prior.base_dist.scale, prior.low, prior.high)
     return biject_to(prior.support)
 
 
@@ -170,6 +174,82 @@ def base_support(prior: dist.Distribution) -> constraints.Constraint:
 def lowest(prior: dist.Distribution) -> HostArray:
     """The lower end of a prior's support: minus infinity for real numbers."""
     return np.asarray(getattr(base_support(prior), "lower_bound", -np.inf))
+
+
+class TruncatedNormalTransform(dist.transforms.Transform):
+    """From a standard normal number to a normal one between two ends: the quantile of one is that of the other.
+
+    A logistic transform would send the neighbourhood of each end far out, where data tell nothing more and whatever was
+    learnt elsewhere fails. Probabilities are taken from whichever side they are small on, which keeps their digits.
+
+    Args:
+        loc, scale: of the normal distribution.
+        low, high: the ends.
+    """
+
+    domain = constraints.real
+
+    def __init__(self, loc: Array, scale: Array, low: Array, high: Array) -> None:
+        self.loc, self.scale, self.low, self.high = loc, scale, low, high
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        """Between the ends."""
+        return constraints.interval(self.low, self.high)
+
+    def __call__(self, x: Array) -> Array:
+        """Numbers between the ends."""
+        return jnp.clip(self.loc + self.scale * _cut_normal(x, *self._ends), self.low, self.high)
+
+    def _inverse(self, y: Array) -> Array:
+        a, b = self._ends
+        at = (y - self.loc) / self.scale
+        below, above = _between(a, at), _between(at, b)
+        whole = below + above
+        lower = below < above
+        share = jnp.where(lower, below, above) / whole
+        return jnp.where(lower, 1.0, -1.0) * ndtri(share)
+
+    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: Any = None) -> Array:
+        """Logarithm of the slope."""
+        a, b = self._ends
+        at = (y - self.loc) / self.scale
+        return jnp.log(self.scale) + jnp.log(_between(a, b)) + 0.5 * (at**2 - x**2)
+
+    def tree_flatten(self) -> tuple:
+        """Its numbers are traced."""
+        names = ("loc", "scale", "low", "high")
+        return tuple(getattr(self, name) for name in names), (names, {})
+
+    @property
+    def _ends(self) -> tuple[Array, Array]:
+        return (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
+
+
+def _between(a: Array, b: Array) -> Array:
+    """Probability of a standard normal number between a and b."""
+    return jnp.where(a > 0, ndtr(-a) - ndtr(-b), ndtr(b) - ndtr(a))
+
+
+@jax.custom_jvp
+def _cut_normal(x: Array, a: Array, b: Array) -> Array:
+    """The quantile, of a standard normal distribution cut at a and b, that x is of a whole one."""
+    whole = _between(a, b)
+    below, above = ndtr(a) + ndtr(x) * whole, ndtr(-b) + ndtr(-x) * whole
+    lower = below < above
+    return jnp.where(lower, 1.0, -1.0) * ndtri(jnp.where(lower, below, above))
+
+
+@_cut_normal.defjvp
+def _cut_normal_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    (x, a, b), (dx, da, db) = primals, tangents
+    y = _cut_normal(x, a, b)
+
+    def times(share: Array, at: Array) -> Array:
+        return share * jnp.exp(0.5 * (y**2 - at**2))
+
+    # phi(y) dy = phi(a) (1 - Phi(x)) da + phi(b) Phi(x) db + phi(x) (Phi(b) - Phi(a)) dx
+    return y, times(_between(a, b), x) * dx + times(ndtr(-x), a) * da + times(ndtr(x), b) * db
 
 
 class EllipticityPrior(dist.Distribution):

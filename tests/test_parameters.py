@@ -19,6 +19,7 @@ from scarlet_sed.constraints import (
     EllipticityPrior,
     ImageSimplexTransform,
     SmoothImage,
+    TruncatedNormalTransform,
     UnitDiscTransform,
     bijection,
     ellipse,
@@ -265,6 +266,53 @@ def test_bijections() -> None:
     assert transform == ImageSimplexTransform((3, 5)) and hash(transform) == hash(ImageSimplexTransform((3, 5)))
     positive = Parameter(jnp.ones(3), constraints.positive)
     np.testing.assert_allclose(bijection(positive.prior, (3,))(jnp.zeros(3)), 1.0)
+
+
+CUT = [(0.0, 0.7, -2.0, 2.0), (1.5, 1.5, 0.3, 8.0), (-2.5, 0.4, -4.0, -1.0), (0.0, 1.0, 3.0, 6.0), (9.0, 1.0, 0.0, 3.0)]
+
+
+@pytest.mark.parametrize("prior", CUT, ids=str)
+def test_truncated_normal_priors_are_standard_normal_in_unconstrained_numbers(prior: tuple, x64: None) -> None:
+    cut = dist.TruncatedNormal(*prior[:2], low=prior[2], high=prior[3])
+    transform = bijection(cut, ())
+    assert isinstance(transform, TruncatedNormalTransform)
+    x = jnp.linspace(-6.0, 6.0, 25)
+    y = transform(x)
+    assert np.all(np.diff(y) > 0) and prior[2] <= y[0] and y[-1] <= prior[3]
+    np.testing.assert_allclose(transform.inv(y), x, rtol=1e-6, atol=1e-6)
+    slope = transform.log_abs_det_jacobian(x, y)
+    np.testing.assert_allclose(jnp.log(jax.vmap(jax.grad(transform))(x)), slope, atol=1e-9)
+    step = 1e-5
+    np.testing.assert_allclose(
+        (transform(x + step) - transform(x - step)) / (2 * step), jnp.exp(slope), rtol=1e-5, atol=1e-9
+    )
+    np.testing.assert_allclose(cut.log_prob(y) + slope, dist.Normal().log_prob(x), atol=1e-9)
+
+
+@pytest.mark.parametrize("prior", CUT[:3], ids=str)
+def test_truncated_normal_priors_keep_their_digits_in_single_precision(prior: tuple) -> None:
+    cut = dist.TruncatedNormal(*prior[:2], low=prior[2], high=prior[3])
+    transform = bijection(cut, ())
+    x = jnp.linspace(-4.0, 4.0, 17)
+    y = transform(x)
+    np.testing.assert_allclose(transform.inv(y), x, atol=2e-3)
+    np.testing.assert_allclose(
+        cut.log_prob(y) + transform.log_abs_det_jacobian(x, y), dist.Normal().log_prob(x), atol=1e-4
+    )
+    far = transform(jnp.array([-30.0, 30.0]))
+    assert np.all(np.isfinite(far)) and far[0] >= prior[2] and far[1] <= prior[3]
+
+
+def test_slopes_of_truncated_normals_in_their_own_numbers(x64: None) -> None:
+    def value(numbers: Array, x: float) -> Array:
+        return TruncatedNormalTransform(*numbers)(jnp.asarray(x))
+
+    numbers = jnp.array([0.2, 0.7, -1.5, 2.0])
+    for x in (-1.3, 0.1, 2.2):
+        found = jax.grad(value)(numbers, x)
+        steps = 1e-6 * jnp.eye(4)
+        expected = [(value(numbers + s, x) - value(numbers - s, x)) / 2e-6 for s in steps]
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.3, 1.0, 5.0])

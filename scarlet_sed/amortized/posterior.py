@@ -13,10 +13,13 @@ from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.model import Described
 from scarlet_sed.amortized.networks import Networks
 from scarlet_sed.errors import DataError, DomainError, ParameterError, ShapeError
-from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.infer.chunks import CHUNK, by_chunks
 from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.typing import Array, HostArray
+
+_DRAWS = 8192
+"""At once."""
 
 
 class AmortizedDraws(NamedTuple):
@@ -114,7 +117,7 @@ class AmortizedPosterior(eqx.Module):
             return _sampled(self, Measured(flux, sigma, present), z, keys, draws, free)
 
         columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
-        values, numbers, log_prob, inside = by_chunks(rows, *columns, known, keys)
+        values, numbers, log_prob, inside = by_chunks(rows, *columns, known, keys, size=_objects(draws, count))
         share = inside.mean(axis=1)
         order = _stand_ins(inside)
         each = np.arange(count)[:, None]
@@ -144,7 +147,10 @@ class AmortizedPosterior(eqx.Module):
             return _log_prob(self, Measured(flux, sigma, present), z, dict(zip(names, own, strict=True)), free)
 
         columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
-        found: HostArray = by_chunks(rows, *columns, known, *(np.asarray(values[n], np.float64) for n in names))
+        own = [np.asarray(values[name], np.float64) for name in names]
+        found: HostArray = by_chunks(
+            rows, *columns, known, *own, size=_objects(own[0].shape[1], measured.flux.shape[0])
+        )
         return found
 
     def log_target(self, values: dict[str, Any], fluxes: Any, errors: Any, redshift: Any = None) -> HostArray:
@@ -209,6 +215,11 @@ def effective(log_weights: HostArray) -> HostArray:
     return found
 
 
+def _objects(draws: int, count: int) -> int:
+    """How many objects are worked on at once: their draws stay in the processor's cache."""
+    return max(1, min(_DRAWS // draws, count, CHUNK))
+
+
 def _stand_ins(inside: HostArray) -> np.ndarray:
     """(object, draw) places: its own for a draw that is inside, that of one inside for another, in turn."""
     count, draws = inside.shape
@@ -271,12 +282,27 @@ def _log_prob(
 def _log_target(
     posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
 ) -> Array:
-    model = posterior.described.model
+    each = partial(target_of, posterior, free=free)
+    return jax.vmap(each)(measured, redshift, values)
 
-    def one(measured: Measured, z: Array, values: dict[str, Array]) -> Array:
-        flux = model.fluxes(values, z, posterior.filters)
-        away = measured.present * (flux - measured.flux) / measured.sigma
-        found = -0.5 * jnp.sum(away**2) + posterior.described.log_prior(values)
-        return found + (posterior.redshift.log_prob(z) if free else 0.0)
 
-    return jax.vmap(one)(measured, redshift, values)
+def target_of(
+    posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
+) -> Array:
+    """The exact log-posterior of one object in unconstrained numbers, up to a constant. Traced.
+
+    Args:
+        posterior: whose spectrum and priors.
+        measured: fluxes.
+        redshift: where the object is.
+        values: by path.
+        free: whether the redshift has its prior.
+    """
+    flux = posterior.described.model.fluxes(values, redshift, posterior.filters)
+    away = measured.present * (flux - measured.flux) / measured.sigma
+    found = -0.5 * jnp.sum(away**2) + posterior.described.log_prior(values)
+    if not free:
+        return found
+    # outside of their support, NumPyro's densities go on
+    prior = posterior.redshift
+    return jnp.where(prior.support(redshift), found + prior.log_prob(redshift), -jnp.inf)

@@ -13,27 +13,31 @@ CHUNK = 64
 
 
 def by_chunks(
-    function: Callable[..., Any], *columns: Any, progress: Callable[[int, int], None] = lambda done, of: None
+    function: Callable[..., Any],
+    *columns: Any,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    size: int = CHUNK,
 ) -> Any:
-    """What a function makes of all rows, called with `CHUNK` of them at a time, so that it is compiled once.
+    """What a function makes of all rows, called with `size` of them at a time, so that it is compiled once.
 
     The last rows are filled up with others, which are cut off again.
 
     Args:
-        function: takes an array of `CHUNK` rows of each column, returns a tree of arrays with as many rows.
+        function: takes an array of `size` rows of each column, returns a tree of arrays with as many rows.
         *columns: arrays of numbers (NumPy) or of keys (JAX) with equally many rows, at least one.
         progress: called with the rows done and their number.
+        size: rows at a time.
 
     Returns:
         the tree, of NumPy arrays with all rows.
     """
     count = len(columns[0])
-    padded = np.resize(np.arange(count), -(-count // CHUNK) * CHUNK)
+    padded = np.resize(np.arange(count), -(-count // size) * size)
     parts = []
-    for start in range(0, padded.size, CHUNK):
-        at = padded[start : start + CHUNK]
+    for start in range(0, padded.size, size):
+        at = padded[start : start + size]
         parts.append(jax.tree.map(np.asarray, function(*(_given(column[at]) for column in columns))))
-        progress(min(start + CHUNK, count), count)
+        progress(min(start + size, count), count)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 

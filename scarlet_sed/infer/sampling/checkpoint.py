@@ -30,7 +30,7 @@ from scarlet_sed.parameters import to_device
 from scarlet_sed.typing import HostArray
 
 _START = "start.npz"
-_VERSION = 3
+_VERSION = 4
 
 
 def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:

@@ -1,0 +1,178 @@
+"""From a network's draws to the exact posterior: importance resampling, and a short walk with the exact likelihood.
+
+Walkers begin at draws that were picked by their importance weights, in all the modes that the network knows, and move
+by differences of each other (ter Braak 2006, Stat. Comput. 16, 239), which needs no tuning and no gradients, for many
+objects at once. Every spectrum is evaluated exactly.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.posterior import AmortizedPosterior, effective, target_of
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.parameters import as_float
+from scarlet_sed.typing import Array, HostArray
+
+_OBJECTS = 16
+"""That walk at once."""
+_LONG = 0.1
+"""Share of steps that are as long as the difference of two walkers, which leads from mode to mode."""
+
+
+class Refined(NamedTuple):
+    """Draws from the exact posterior, as far as the walk was long enough.
+
+    Args:
+        values: (object, draw, ...) by path, `redshift` among them where it is free.
+        effective: (object,) effective draws of the network's, by their importance weights, before the walk.
+        accepted: (object,) share of steps that were taken.
+    """
+
+    values: dict[str, HostArray]
+    effective: HostArray
+    accepted: HostArray
+
+
+def refine(
+    posterior: AmortizedPosterior,
+    fluxes: Any,
+    errors: Any,
+    redshift: Any = None,
+    *,
+    pool: int = 512,
+    walkers: int = 64,
+    steps: int = 24,
+    keep: int = 8,
+    seed: int = 0,
+) -> Refined:
+    """Draw from the exact posterior of every object, starting at the network's draws.
+
+    Args:
+        posterior: trained.
+        fluxes, errors, redshift: as for `AmortizedPosterior.sample`.
+        pool: draws of the network that starts are picked from.
+        walkers: per object; even.
+        steps: of each walker.
+        keep: places of each walker that are returned, evenly from the second half of its steps.
+        seed: of everything random.
+
+    Returns:
+        `walkers * keep` draws of each object.
+
+    Raises:
+        ParameterError: for numbers that make no sense; else as `AmortizedPosterior.sample`.
+    """
+    if walkers < 4 or walkers % 2 or pool < walkers or not 1 <= keep <= steps - steps // 2:
+        raise ParameterError(
+            f"{walkers} walkers of a pool of {pool}, {keep} of the second half of {steps} steps kept",
+            fix="give an even number of walkers, a larger pool, and twice as many steps as are kept",
+        )
+    found = posterior.sample(fluxes, errors, redshift, draws=pool, seed=seed)
+    weights = posterior.log_weights(found, fluxes, errors, redshift)
+    measured, free = posterior.measured(fluxes, errors), redshift is None
+    count = measured.flux.shape[0]
+    known = np.ones(count) if free else np.array(np.broadcast_to(np.asarray(redshift, float), (count,)))
+    rng = np.random.default_rng(seed)
+    chosen = np.stack([_picked(row, walkers, rng) for row in weights])
+    each = np.arange(count)[:, None]
+    far = np.log1p(found.values["redshift"]) if free else np.zeros((count, pool))
+    places = np.concatenate([found.numbers, far[..., None]], axis=-1)[each, chosen]
+    keys = jax.random.split(jax.random.key(seed + 1), count)
+    parts = []
+    padded = np.resize(np.arange(count), -(-count // _OBJECTS) * _OBJECTS)
+    for rows in padded.reshape(-1, _OBJECTS):
+        own = jax.tree.map(lambda a, rows=rows: a[rows], measured)
+        begin, z = as_float(places[rows]), as_float(known[rows])
+        parts.append(jax.tree.map(np.asarray, _walk(posterior, own, z, begin, keys[rows], steps, keep, free)))
+    values, accepted = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+    return Refined(values, effective(weights), accepted)
+
+
+def _picked(log_weights: HostArray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(count,) places, picked evenly by weight (systematic resampling), in random order."""
+    until = np.cumsum(np.exp(log_weights - log_weights.max()))
+    at = (np.arange(count) + rng.random()) / count * until[-1]
+    return rng.permutation(np.minimum(np.searchsorted(until, at), len(until) - 1))
+
+
+@eqx.filter_jit
+def _walk(
+    posterior: AmortizedPosterior,
+    measured: Measured,
+    redshift: Array,
+    begin: Array,
+    keys: Array,
+    steps: int,
+    keep: int,
+    free: bool,
+) -> tuple[dict[str, Array], Array]:
+    """(object, walker * keep, ...) values, and (object,) shares of steps taken."""
+    size = begin.shape[-1] if free else begin.shape[-1] - 1
+    half = begin.shape[1] // 2
+    moves = jnp.arange(begin.shape[-1]) < size
+
+    def values_of(place: Array, measured: Measured, known: Array) -> tuple[dict[str, Array], Array, Array]:
+        z = jnp.expm1(place[-1]) if free else known
+        values, volume = posterior.described.values(place[:-1], measured, z)
+        return values, z, volume + (place[-1] if free else 0.0)
+
+    def level(place: Array, measured: Measured, known: Array) -> Array:
+        values, z, volume = values_of(place, measured, known)
+        found = target_of(posterior, measured, z, values, free) + volume
+        return jnp.where(jnp.isfinite(found), found, -jnp.inf)
+
+    levels = jax.vmap(jax.vmap(level, (0, None, None)))
+
+    def moved(places: Array, now: Array, key: Array) -> tuple[Array, Array, Array]:
+        """The first half moves along differences of the second, which then comes first."""
+
+        def tried(places: Array, key: Array) -> Array:
+            one, two, how, far = jax.random.split(key, 4)
+            a = jax.random.randint(one, (half,), 0, half)
+            b = (a + jax.random.randint(two, (half,), 1, half)) % half
+            long = jax.random.uniform(how, (half, 1)) < _LONG
+            spread = jnp.exp(0.3 * jax.random.normal(far, (half, 1)))
+            factor = jnp.where(long, 1.0, 2.38 / np.sqrt(2 * size) * spread)
+            resting = places[half:]
+            return places[:half] + jnp.where(moves, factor * (resting[a] - resting[b]), 0.0)
+
+        own = jax.vmap(partial(jax.random.split, num=2))(key)
+        new = jax.vmap(tried)(places, own[:, 0])
+        there = levels(new, measured, redshift)
+        chance = jnp.log(jax.vmap(lambda k: jax.random.uniform(k, (half,)))(own[:, 1]))
+        taken = chance < there - now[:, :half]
+        first = jnp.where(taken[..., None], new, places[:, :half])
+        height = jnp.where(taken, there, now[:, :half])
+        return (
+            jnp.concatenate([places[:, half:], first], axis=1),
+            jnp.concatenate([now[:, half:], height], axis=1),
+            jnp.mean(taken, axis=1),
+        )
+
+    def step(carry: tuple[Array, Array], number: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        places, now = carry
+        taken = []
+        for part in range(2):
+            own = jax.vmap(lambda k, part=part: jax.random.fold_in(k, 2 * number + part))(keys)
+            places, now, share = moved(places, now, own)
+            taken.append(share)
+        # other halves next time
+        order = jax.random.permutation(jax.random.fold_in(keys[0], -1 - number), 2 * half)
+        return (places[:, order], now[:, order]), (places, 0.5 * (taken[0] + taken[1]))
+
+    _, (every, taken) = jax.lax.scan(step, (begin, levels(begin, measured, redshift)), jnp.arange(steps))
+    # the first half is forgotten: it begins where the network was
+    kept = every[np.linspace(steps - 1, steps // 2, keep).round().astype(int)[::-1]]
+    flat = jnp.moveaxis(kept, 0, 1).reshape(begin.shape[0], -1, begin.shape[-1])
+
+    def shown(place: Array, measured: Measured, known: Array) -> dict[str, Array]:
+        values, z, _ = values_of(place, measured, known)
+        return {**values, "redshift": z} if free else values
+
+    return jax.vmap(jax.vmap(shown, (0, None, None)))(flat, measured, redshift), jnp.mean(taken, axis=0)

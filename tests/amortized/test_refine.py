@@ -1,0 +1,51 @@
+"""From a network's draws to the exact posterior."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scarlet_sed.amortized.posterior import effective
+from scarlet_sed.amortized.refine import refine
+from scarlet_sed.errors import ParameterError
+from tests.amortized import small
+
+DRAWS = 30_000
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["given", "free"])
+def test_a_walk_finds_the_exact_posterior_from_a_network_that_knows_nothing(known, rng):
+    posterior = small.posterior()
+    described = posterior.described
+    flux, _, redshift = small.objects(4)
+    # faint, so that draws from the priors, weighed by the likelihood, can be the judge
+    flux, error = np.nan_to_num(flux, nan=10.0), np.full(flux.shape, 15.0)
+    normal = jnp.asarray(rng.normal(size=(4, DRAWS, described.numbers - 1)), jnp.float32)
+    mass = jnp.asarray(rng.uniform(6, 12, (4, DRAWS)), jnp.float32)
+    drawn = jax.vmap(jax.vmap(described.with_mass))(normal, mass)
+    prior = jax.vmap(jax.vmap(described.log_prior))(drawn)
+    if not known:
+        drawn["redshift"] = posterior.redshift.sample(jax.random.key(0), (4, DRAWS))
+        prior += posterior.redshift.log_prob(drawn["redshift"])
+    z = redshift if known else None
+    log_weights = posterior.log_target(drawn, flux, error, z) - np.asarray(prior)
+    log_weights -= log_weights.max(axis=1, keepdims=True)
+    weight = np.exp(log_weights)
+    assert effective(log_weights).min() > 200
+    found = refine(posterior, flux, error, z, pool=1024, walkers=64, steps=200, keep=100, seed=2)
+    assert np.all((found.accepted > 0.05) & (found.accepted < 0.7))
+    assert ("redshift" in found.values) == (not known)
+    for path, values in drawn.items():
+        mean = np.sum(weight * values, axis=1) / weight.sum(axis=1)
+        width = np.sqrt(np.sum(weight * (values - mean[:, None]) ** 2, axis=1) / weight.sum(axis=1))
+        walked = found.values[path]
+        assert walked.shape == (4, 6400)
+        np.testing.assert_allclose(walked.mean(axis=1), mean, atol=0.35 * width.max(), err_msg=path)
+        np.testing.assert_allclose(walked.std(axis=1) / width, 1.0, atol=0.25, err_msg=path)
+
+
+def test_walks_that_make_no_sense_are_refused():
+    flux, error, redshift = small.objects(2)
+    for change in ({"walkers": 5}, {"pool": 10}, {"keep": 0}, {"keep": 100}):
+        with pytest.raises(ParameterError, match="even number of walkers"):
+            refine(small.posterior(), flux, error, redshift, **change)
