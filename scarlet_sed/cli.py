@@ -109,6 +109,14 @@ def _posterior_commands(commands: Any) -> None:
     evaluate.add_argument("--seed", type=int, default=1, help="of everything random (1)")
     evaluate.add_argument("--out", help="a JSON file for the table")
 
+    photoz = commands.add_parser("photoz", help="redshifts of a catalogue of fluxes, with their densities")
+    photoz.add_argument("catalog", help="a table (FITS, ECSV, CSV) of fluxes and errors; nJy where it has no units")
+    photoz.add_argument("--posterior", required=True, help="a file of `posterior train`, with free redshift")
+    photoz.add_argument("--out", default="photoz.fits", help="the table of redshifts (photoz.fits)")
+    photoz.add_argument("--flux", default="flux_{band}", help="how the table calls fluxes (flux_{band})")
+    photoz.add_argument("--error", default="flux_error_{band}", help="and their errors (flux_error_{band})")
+    photoz.add_argument("--id", help="a column to copy (row numbers)")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 2 for bad input."""
@@ -133,6 +141,9 @@ def run(given: argparse.Namespace) -> str:
         return _run_populations(given)
     if given.command == "posterior":
         return _run_posterior(given)
+    if given.command == "photoz":
+        names = (given.flux, given.error)
+        return pipeline.run_photoz(given.catalog, given.posterior, given.out, names, given.id)
     if given.command == "sample":
         return _run_sample(given)
     if given.command == "demo":

@@ -12,7 +12,7 @@ import numpy as np
 from scarlet_sed.amortized.model import library
 from scarlet_sed.amortized.posterior import AmortizedPosterior
 from scarlet_sed.amortized.survey import Survey
-from scarlet_sed.amortized.training import observe
+from scarlet_sed.amortized.training import WIDE, observe
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.parameters import as_float, resolve
 from scarlet_sed.paths import replace_slots
@@ -82,7 +82,7 @@ def simulations(posterior: AmortizedPosterior, survey: Survey, count: int, seed:
         own = 1_000_003 * (seed + 1) + len(parts)
         spectra = library(described, posterior.redshift, posterior.filters, min(2 * count, 20_000), own)
         objects = look(described, survey, spectra, jax.random.key(own))
-        taken = rng.random(len(objects.weight)) < np.asarray(objects.weight)
+        taken = rng.random(len(objects.weight)) < WIDE * np.asarray(objects.weight)
         columns = (
             objects.measured.flux,
             objects.measured.sigma,

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.amortized.model import Described
-from scarlet_sed.amortized.networks import Dense, Networks, RedshiftDensity, Sizes
+from scarlet_sed.amortized.networks import Networks, RedshiftDensity, Sizes
 from scarlet_sed.amortized.posterior import AmortizedPosterior
 from scarlet_sed.amortized.training import Recipe
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.io.scene_file import load_scene, save_scene
+from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array
 
 KIND = "amortized posterior 1"
@@ -76,7 +77,7 @@ def _read(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]]:
         kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in tree["recipe"]["sizes"].items()}
         sizes = Sizes(**kept)
         embedding, density = tree["embedding"], tree["density"]
-        assert isinstance(embedding, Dense) and (density is None or isinstance(density, RedshiftDensity))
+        assert isinstance(embedding, Perceptron) and (density is None or isinstance(density, RedshiftDensity))
         skeleton = Networks.flow_of(jax.random.key(0), sizes, described.numbers)
         flow = _with_leaves(skeleton, tree["flow"])
     except (KeyError, ValueError, TypeError, AssertionError) as error:

@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.amortized.file import save_amortized
 from scarlet_sed.amortized.model import Described, Library, library
-from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe, begin, train
 from scarlet_sed.errors import FileFormatError
@@ -62,7 +62,7 @@ def train_amortized(
     spectra = _kept_library(
         folder / f"library-{tag}.npz", described, redshift, filters, recipe.library, recipe.seed, progress
     )
-    standard, networks = begin(described, survey, spectra, recipe)
+    standard, networks = begin(described, survey, spectra, ends_of(redshift), recipe)
     networks, record, finished = train(
         standard,
         survey,

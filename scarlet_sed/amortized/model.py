@@ -1,6 +1,5 @@
 """The numbers of a spectrum as networks describe them: a mass against the light, and standard normal ones."""
 
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -184,7 +183,9 @@ def _rows(described: Described, redshift: Any, filters: Filters, keys: Array) ->
     def one(key: Array) -> tuple[Array, Array, Array]:
         own, far = jax.random.split(key)
         z = redshift.sample(far)
-        u = jnp.delete(_drawn(described.model, own), described.amplitude, assume_unique_indices=True)
+        u = jnp.delete(
+            described.model.unconstrained(described.model.drawn(own)), described.amplitude, assume_unique_indices=True
+        )
         normal = described.prior.normal(u)
         values = described.with_mass(normal, as_float(AMPLITUDE))
         return normal, z, described.model.fluxes(values, z, filters)
@@ -192,17 +193,7 @@ def _rows(described: Described, redshift: Any, filters: Filters, keys: Array) ->
     return jax.vmap(one)(keys)
 
 
-def _drawn(model: FluxModel, key: Array) -> Array:
-    keys = jax.random.split(key, len(model.priors))
-    values = {}
-    for own, (path, prior) in zip(keys, model.priors.items(), strict=True):
-        shape = model.shapes[path]
-        each = tuple(prior.batch_shape) + tuple(prior.event_shape)
-        values[path] = jnp.broadcast_to(prior.sample(own, shape[: len(shape) - len(each)]), shape)
-    return model.unconstrained(values)
-
-
 def _unconstrained(model: FluxModel, keys: Array) -> HostArray:
-    draw = eqx.filter_jit(jax.vmap(partial(_drawn, model)))
+    draw = eqx.filter_jit(jax.vmap(lambda key: model.unconstrained(model.drawn(key))))
     found: HostArray = np.asarray(draw(keys), np.float64)
     return found

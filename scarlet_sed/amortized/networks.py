@@ -4,7 +4,6 @@ A posterior with free redshift is the product q(z | fluxes) q(theta | fluxes, z)
 which has as many modes as it likes; the second is the same whether the redshift is known or drawn.
 """
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,6 +17,7 @@ from paramax import non_trainable
 
 from scarlet_sed.amortized.context import Measured, of_redshift
 from scarlet_sed.parameters import as_float
+from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array, HostArray
 
 
@@ -43,39 +43,6 @@ class Sizes(NamedTuple):
     cells: int = 480
 
 
-class Dense(eqx.Module):
-    """A perceptron with smooth hidden layers, on numbers that it standardises.
-
-    Args:
-        matrices, biases: of the layers.
-        centre, scale: of its input.
-    """
-
-    matrices: tuple[Array, ...]
-    biases: tuple[Array, ...]
-    centre: Array
-    scale: Array
-
-    @staticmethod
-    def initial(key: Array, sizes: tuple[int, ...], centre: HostArray, scale: HostArray) -> "Dense":
-        """Random weights (He et al. 2015, arXiv:1502.01852)."""
-        keys = jax.random.split(key, len(sizes) - 1)
-        shapes = list(zip(keys, pairwise(sizes), strict=True))
-        matrices = tuple(jax.random.normal(key, shape) * np.sqrt(2.0 / shape[0]) for key, shape in shapes)
-        biases = tuple(jnp.zeros(size) for size in sizes[1:])
-        return Dense(matrices, biases, as_float(centre), as_float(1 / scale))
-
-    def __call__(self, x: Array) -> Array:
-        """(..., out) of (..., in)."""
-        x = (x - jax.lax.stop_gradient(self.centre)) * jax.lax.stop_gradient(self.scale)
-        last = len(self.matrices) - 1
-        for number, (matrix, bias) in enumerate(zip(self.matrices, self.biases, strict=True)):
-            x = x @ matrix + bias
-            if number < last:
-                x = jax.nn.silu(x)
-        return x
-
-
 class RedshiftDensity(eqx.Module):
     """A density of redshift: piecewise linear in ln(1 + z), with knots whose logarithms a network gives.
 
@@ -84,7 +51,7 @@ class RedshiftDensity(eqx.Module):
         low, high: ends of the grid in ln(1 + z).
     """
 
-    network: Dense
+    network: Perceptron
     low: float = eqx.field(static=True)
     high: float = eqx.field(static=True)
 
@@ -137,13 +104,18 @@ class Networks(eqx.Module):
         redshift: the density of redshift; None where it is always given.
     """
 
-    embedding: Dense
+    embedding: Perceptron
     flow: Transformed
     redshift: RedshiftDensity | None
 
     @staticmethod
     def initial(
-        key: Array, sizes: Sizes, numbers: int, features: HostArray, redshifts: HostArray, *, free: bool
+        key: Array,
+        sizes: Sizes,
+        numbers: int,
+        features: HostArray,
+        redshifts: HostArray,
+        ends: tuple[float, float] | None,
     ) -> "Networks":
         """Random networks.
 
@@ -153,21 +125,18 @@ class Networks(eqx.Module):
             numbers: that the flow describes.
             features: (object, feature) some, to standardise by.
             redshifts: (object,) of them.
-            free: whether redshifts are described too; the grid reaches from the lowest to the highest.
+            ends: of the redshifts, if they are described too.
         """
         one, two, three = jax.random.split(key, 3)
         seen = np.concatenate([features, np.asarray(of_redshift(as_float(redshifts)))], axis=1)
-        centre, scale = seen.mean(axis=0), np.maximum(seen.std(axis=0), 1e-2)
-        embedding = Dense.initial(one, (seen.shape[1], *sizes.embedding, sizes.summary), centre, scale)
+        centre, scale = as_float(seen.mean(axis=0)), as_float(1 / np.maximum(seen.std(axis=0), 1e-2))
+        embedding = Perceptron.initial(one, (seen.shape[1], *sizes.embedding, sizes.summary), centre, scale)
         flow = Networks.flow_of(two, sizes, numbers)
         density = None
-        if free:
+        if ends is not None:
             count = features.shape[1]
-            grid = Dense.initial(three, (count, *sizes.redshift, sizes.cells + 1), centre[:count], scale[:count])
-            # all densities begin flat
-            grid = eqx.tree_at(lambda d: d.matrices[-1], grid, 0.01 * grid.matrices[-1])
-            ends = np.log1p([redshifts.min(), redshifts.max()])
-            density = RedshiftDensity(grid, float(ends[0]), float(ends[1]))
+            grid = Perceptron.initial(three, (count, *sizes.redshift, sizes.cells + 1), centre[:count], scale[:count])
+            density = RedshiftDensity(grid, *(float(np.log1p(end)) for end in ends))
         return Networks(embedding, flow, density)
 
     @staticmethod

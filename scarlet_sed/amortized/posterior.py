@@ -197,8 +197,7 @@ class AmortizedPosterior(eqx.Module):
             raise ShapeError(
                 f"redshift has the shape {given.shape}", fix=f"give one, or one for each of {count} objects"
             )
-        support = self.redshift.support
-        low, high = (float(np.asarray(getattr(support, n))) for n in ("lower_bound", "upper_bound"))
+        low, high = ends_of(self.redshift)
         outside = ~((given >= low) & (given <= high))
         if outside.any():
             raise DomainError(
@@ -206,6 +205,18 @@ class AmortizedPosterior(eqx.Module):
                 fix="leave the object out, or train a posterior for its redshift",
             )
         return np.array(np.broadcast_to(given, (count,)))
+
+
+def ends_of(redshift: dist.Distribution) -> tuple[float, float]:
+    """The lowest and the highest redshift of a prior.
+
+    Raises:
+        ParameterError: if it is not bounded.
+    """
+    low, high = (float(np.asarray(getattr(redshift.support, n, np.nan))) for n in ("lower_bound", "upper_bound"))
+    if not low < high:
+        raise ParameterError("the prior of the redshift is not bounded", fix="give one such as Uniform(0.02, 12.0)")
+    return low, high
 
 
 def effective(log_weights: HostArray) -> HostArray:

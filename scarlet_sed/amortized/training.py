@@ -17,16 +17,17 @@ from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
 from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.survey import Survey
-from scarlet_sed.errors import FileFormatError
-from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
+from scarlet_sed.resume import resume_training, save_training
 from scarlet_sed.typing import Array
 
 VALIDATION = 20_000
 """Spectra held back."""
 _CHUNK = 250
 _PAD = 0.5
-"""Share of the least signal from which masses are drawn, because noise lifts some above it."""
+"""Share of the least signal from which most masses are drawn."""
+WIDE = 0.15
+"""Share of masses that are drawn from the whole prior: noise lifts some of the faintest above the least signal."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +89,28 @@ class Objects(NamedTuple):
 def observe(described: Described, survey: Survey, spectra: Library, key: Array) -> Objects:
     """Objects with the given spectra: mass, errors and missing bands drawn. Traced.
 
-    Masses too low to be found are not drawn; weights make up for it, so that they stay uniform under the prior. What
-    is found is decided by the observed fluxes alone, before any band is taken away, so that it tells nothing more
+    Masses too low to be found are drawn less often; weights make up for it, so that they stay uniform under the prior.
+    What is found is decided by the observed fluxes alone, before any band is taken away, so that it tells nothing more
     about an object than they do.
     """
 
     def one(normal: Array, redshift: Array, unit: Array, key: Array) -> Objects:
-        depth, heavy, noise, bands = jax.random.split(key, 4)
+        depth, wide, heavy, noise, bands = jax.random.split(key, 5)
         background = survey.background(depth)
         unit_signal = survey.signal(unit, background)
         low, high = described.ends
         faintest = AMPLITUDE + jnp.log10(_PAD * survey.least / jnp.maximum(unit_signal, 1e-30))
         lowest = jnp.clip(faintest, low, high)
-        mass = jax.random.uniform(heavy, (), minval=lowest, maxval=high)
+        bottom = jnp.where(jax.random.uniform(wide) < WIDE, low, lowest)
+        mass = jax.random.uniform(heavy, (), minval=bottom, maxval=high)
+        upper = (1 - WIDE) * (high - low) / jnp.maximum(high - lowest, 1e-6)
+        weight = 1 / (WIDE + jnp.where(mass >= lowest, upper, 0.0))
         seen, sigma = survey.observed(noise, unit * 10.0 ** (mass - AMPLITUDE), background)
         signal = survey.signal(seen, sigma)
         measured = Measured(seen, sigma, survey.present(bands))
         found = (signal >= survey.least).astype(seen.dtype)
         numbers = described.described(normal, mass, measured, redshift)
-        return Objects(numbers, redshift, measured, found * (high - lowest) / (high - low), mass, normal, signal)
+        return Objects(numbers, redshift, measured, found * weight, mass, normal, signal)
 
     keys = jax.random.split(key, spectra.redshift.shape[0])
     return jax.vmap(one)(spectra.normal, spectra.redshift, spectra.flux, keys)
@@ -126,8 +130,18 @@ def _weighted(each: Array, weight: Array) -> Array:
     return jnp.sum(jnp.where(weight > 0, jnp.clip(each, max=50.0), 0.0) * weight) / jnp.sum(weight)
 
 
-def begin(described: Described, survey: Survey, spectra: Library, recipe: Recipe) -> tuple[Described, Networks]:
-    """The spectrum with its first number standardised, and random networks."""
+def begin(
+    described: Described, survey: Survey, spectra: Library, ends: tuple[float, float], recipe: Recipe
+) -> tuple[Described, Networks]:
+    """The spectrum with its first number standardised, and random networks.
+
+    Args:
+        described: the spectrum.
+        survey: errors and missing bands.
+        spectra: the library.
+        ends: of the redshift.
+        recipe: of the training.
+    """
     key = jax.random.key(recipe.seed)
     some = jax.tree.map(lambda a: a[:VALIDATION], spectra)
     objects = eqx.filter_jit(observe)(described, survey, some, key)
@@ -135,11 +149,9 @@ def begin(described: Described, survey: Survey, spectra: Library, recipe: Recipe
     ratio = np.asarray(objects.numbers)[kept, 0]
     standard = eqx.tree_at(lambda d: d.ratio, described, as_float([ratio.mean(), ratio.std()]))
     features = np.asarray(objects.measured.features)[kept]
-    ends = np.asarray(spectra.redshift)
     redshifts = np.asarray(objects.redshift)[kept]
-    redshifts[:2] = ends.min(), ends.max()
     networks = Networks.initial(
-        jax.random.fold_in(key, 1), recipe.sizes, described.numbers, features, redshifts, free=recipe.free
+        jax.random.fold_in(key, 1), recipe.sizes, described.numbers, features, redshifts, ends if recipe.free else None
     )
     return standard, networks
 
@@ -179,9 +191,7 @@ def train(
     optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
     trained = eqx.filter(networks, eqx.is_inexact_array)
     state = State(networks, networks, optimizer.init(trained), jnp.asarray(0, jnp.int32))
-    record: list[dict[str, float]] = []
-    if checkpoint.exists():
-        state, record = _resume(state, recipe, checkpoint)
+    state, record = resume_training(checkpoint, state, asdict(recipe))
     memory = 1 - 1 / recipe.memory
 
     def loss(networks: Networks, objects: Objects) -> Array:
@@ -227,22 +237,5 @@ def train(
                 {"step": step, "seconds": before + time.monotonic() - start, "numbers": numbers, "redshift": redshift}
             )
             progress(json.dumps({k: round(v, 4) for k, v in record[-1].items()}))
-            _save(state, record, recipe, checkpoint)
+            save_training(checkpoint, state, asdict(recipe), record)
     return state.mean, record, int(state.step) >= recipe.steps
-
-
-def _save(state: State, record: list[dict[str, float]], recipe: Recipe, checkpoint: Path) -> None:
-    with atomic(checkpoint) as temporary, temporary.open("wb") as file:
-        file.write(json.dumps({"recipe": asdict(recipe), "record": record}).encode() + b"\n")
-        eqx.tree_serialise_leaves(file, state)
-
-
-def _resume(like: State, recipe: Recipe, checkpoint: Path) -> tuple[State, list[dict[str, float]]]:
-    with checkpoint.open("rb") as file:
-        header = json.loads(file.readline())
-        if header["recipe"] != json.loads(json.dumps(asdict(recipe))):
-            raise FileFormatError(
-                f"the checkpoint {str(checkpoint)!r} comes from another recipe",
-                fix="remove it, or train with the recipe in its first line",
-            )
-        return eqx.tree_deserialise_leaves(file, like), header["record"]

@@ -74,7 +74,7 @@ def prior_draw(program: Program, key: Array) -> FamilyValues:
     values = []
     for family, own in zip(program.families, jax.random.split(key, max(1, len(program.families))), strict=False):
         rows = jax.random.split(own, family.valid.shape[0])
-        values.append(jax.vmap(partial(_value, shape=family.shape))(family.prior, rows))
+        values.append(jax.vmap(partial(drawn_value, shape=family.shape))(family.prior, rows))
     return tuple(values)
 
 
@@ -93,8 +93,8 @@ def drawn_noise(program: Program, values: FamilyValues, key: Array) -> tuple[Arr
     )
 
 
-def _value(prior: Any, key: Array, shape: tuple[int, ...]) -> Array:
-    """A draw of one value; a prior of smaller shape holds for each element on its own."""
+def drawn_value(prior: Any, key: Array, shape: tuple[int, ...]) -> Array:
+    """A draw of one value of some shape; a prior of smaller shape holds for each element on its own. Traced."""
     own = tuple(prior.batch_shape) + tuple(prior.event_shape)
     try:
         drawn: Array = prior.sample(key, shape[: len(shape) - len(own)])

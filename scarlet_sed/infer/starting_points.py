@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from scarlet_sed.constraints import bijection
 from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.infer.simulate import drawn_value
 from scarlet_sed.parameters import Parameter, as_float, free_parameters, resolve
 from scarlet_sed.paths import replace_slots
 from scarlet_sed.photometry.filters import Filters
@@ -64,6 +65,14 @@ class FluxModel(NamedTuple):
     def fluxes(self, values: Mapping[str, Array], redshift: Array, filters: Filters) -> Array:
         spectrum = resolve(replace_slots(self.spectrum, {p: v for p, v in values.items() if p != "redshift"}))
         return spectrum.fluxes(filters, values.get("redshift", redshift))
+
+    def drawn(self, key: Array) -> dict[str, Array]:
+        """Values drawn from the priors."""
+        keys = jax.random.split(key, len(self.priors))
+        return {
+            path: drawn_value(prior, own, self.shapes[path])
+            for own, (path, prior) in zip(keys, self.priors.items(), strict=True)
+        }
 
     def penalty(self, u: Array) -> Array:
         values = self.values(u)
@@ -155,12 +164,7 @@ def _library(
 @eqx.filter_jit
 def _drawn(model: FluxModel, filters: Filters, keys: Array, redshift: Array) -> tuple[Array, Array]:
     def one(key: Array) -> tuple[Array, Array]:
-        parts = jax.random.split(key, len(model.priors))
-        values = {
-            path: prior.sample(k, model.shapes[path][: len(model.shapes[path]) - len(prior.event_shape)])
-            for k, (path, prior) in zip(parts, model.priors.items(), strict=True)
-        }
-        u = model.unconstrained(values)
+        u = model.unconstrained(model.drawn(key))
         return u, model.fluxes(model.values(u), redshift, filters)
 
     return jax.vmap(one)(keys)

@@ -9,7 +9,7 @@ from scarlet_sed.pipeline.populations import PARTS, build_grid, evaluate, train
 from scarlet_sed.pipeline.sample_options import SampleOptions
 
 if TYPE_CHECKING:
-    from scarlet_sed.pipeline.amortized import evaluate_posterior, train_posterior
+    from scarlet_sed.pipeline.amortized import evaluate_posterior, run_photoz, train_posterior
     from scarlet_sed.pipeline.sampling import Sampled, run_sample
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "run_check",
     "run_demo",
     "run_fit",
+    "run_photoz",
     "run_sample",
     "train",
     "train_posterior",
@@ -32,6 +33,7 @@ __all__ = [
 _LATER = {
     "Sampled": "scarlet_sed.pipeline.sampling",
     "run_sample": "scarlet_sed.pipeline.sampling",
+    "run_photoz": "scarlet_sed.pipeline.amortized",
     "evaluate_posterior": "scarlet_sed.pipeline.amortized",
     "train_posterior": "scarlet_sed.pipeline.amortized",
 }

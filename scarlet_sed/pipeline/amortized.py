@@ -1,21 +1,23 @@
-"""Amortized posteriors from the command line: training, judging."""
+"""Amortized posteriors from the command line: training, judging, redshifts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import QTable
 
-from scarlet_sed.amortized.assess import Row, assess, simulations
+from scarlet_sed.amortized.assess import assess, simulations
 from scarlet_sed.amortized.file import load_amortized, read_record
 from scarlet_sed.amortized.learn import train_amortized
+from scarlet_sed.amortized.photoz import photoz
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe
 from scarlet_sed.constraints import LogUniformRedshift
 from scarlet_sed.errors import ConfigError
-from scarlet_sed.files import user_cache
+from scarlet_sed.files import atomic, user_cache
 from scarlet_sed.io.outputs import write_json
 from scarlet_sed.io.posterior_config import SurveyTable, read_posterior_config
 from scarlet_sed.photometry.filters import Filters
@@ -70,7 +72,7 @@ def evaluate_posterior(
     made = simulations(posterior, survey, objects, seed)
     rows = assess(posterior, made, missing=missing, known=not free, draws=draws, seed=seed, progress=progress)
     if out is not None:
-        write_json(Path(out), {"posterior": str(path), "free": free, "rows": [_plain(row) for row in rows]})
+        write_json(Path(out), {"posterior": str(path), "free": free, "rows": [row._asdict() for row in rows]})
     head = f"{'':34s}     S/N missing      n    bias     rms     R2  68 %  95 %  width"
     lines = [
         f"{r.quantity:34s}{r.signal[0]:4.0f}-{r.signal[1]:<3.0f}{r.missing:8d}{r.objects:7d}{r.bias:+8.3f}{r.rms:8.3f}"
@@ -80,9 +82,40 @@ def evaluate_posterior(
     return "\n".join([head, *lines])
 
 
-def _plain(row: Row) -> dict[str, Any]:
-    low, high = row.signal
-    return {**row._asdict(), "signal": [low, high if np.isfinite(high) else None]}
+def run_photoz(catalog: str, posterior: str, out: str, columns: tuple[str, str], identity: str | None) -> str:
+    """Redshifts of a catalogue of fluxes, as a table with the densities in it; returns a summary.
+
+    Args:
+        catalog: a table with fluxes and errors in the posterior's bands (nJy where it has no units).
+        posterior: a file of `train_posterior`.
+        out: a FITS file.
+        columns: how the table calls fluxes and errors, with {band} in them.
+        identity: a column to copy; row numbers by default.
+    """
+    known, rows = load_amortized(posterior), read_table(Path(catalog))
+    assert rows is not None
+    fluxes, errors = (_columns(rows, name, known.filters.names, Path(catalog)) for name in columns)
+    found = photoz(known, fluxes, errors)
+    if identity is not None and identity not in rows.colnames:
+        raise ConfigError(f"{catalog} has no column {identity!r}", fix=f"choose among {', '.join(rows.colnames[:20])}")
+    table = QTable(
+        {
+            "id": np.arange(len(rows)) if identity is None else rows[identity],
+            "redshift": found.quantiles[1],
+            "redshift_p16": found.quantiles[0],
+            "redshift_p84": found.quantiles[2],
+            "redshift_mode": found.mode,
+            "odds": found.odds,
+            "density": found.density.astype(np.float32),
+        }
+    )
+    table["density"].info.description = "probability per unit redshift, at the redshifts of the second table"
+    with atomic(Path(out)) as temporary:
+        tables = [fits.table_to_hdu(table), fits.table_to_hdu(QTable({"redshift": found.grid}))]
+        tables[0].name, tables[1].name = "PHOTOZ", "GRID"
+        fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(temporary, overwrite=True)
+    sure = float(np.mean(found.odds > 0.9))
+    return f"  {out}  {len(rows)} redshifts, {100 * sure:.0f} % of them with odds above 0.9"
 
 
 def _survey(table: SurveyTable, filters: Filters) -> Survey:
@@ -98,11 +131,13 @@ def _survey(table: SurveyTable, filters: Filters) -> Survey:
         return Survey.of(filters, table.depth, scatter=table.scatter, **others)
     rows = read_table(table.catalog)
     assert rows is not None
-    columns = [
-        np.stack([_column(rows, name.replace("{band}", band), table.catalog) for band in table.bands], axis=1)
-        for name in table.columns
-    ]
+    columns = [_columns(rows, name, table.bands, table.catalog) for name in table.columns]
     return Survey.fitted(filters, *columns, **others)
+
+
+def _columns(rows: QTable, name: str, bands: Sequence[str], path: Path) -> HostArray:
+    """(row, band) nJy."""
+    return np.stack([_column(rows, name.replace("{band}", band), path) for band in bands], axis=1)
 
 
 def _column(rows: QTable, name: str, path: Path) -> HostArray:

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 import scarlet_sed as ss
 from scarlet_sed.amortized.model import Described, Library, library
 from scarlet_sed.amortized.networks import Networks, Sizes
-from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe, begin
 from scarlet_sed.constraints import LogUniformRedshift
@@ -42,7 +42,7 @@ def drawn() -> tuple[Described, Library, Networks]:
     """The spectrum, a library of it, and random networks."""
     described = Described.of(spectrum())
     spectra = library(described, REDSHIFT, FILTERS, RECIPE.library, 1)
-    standard, networks = begin(described, survey(), spectra, RECIPE)
+    standard, networks = begin(described, survey(), spectra, ends_of(REDSHIFT), RECIPE)
     return standard, spectra, networks
 
 

@@ -63,6 +63,10 @@ def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) 
         with jax.enable_x64(precise):  # which every thread decides for itself
             return jax.block_until_ready(function(*arguments))
 
+    def compile_for(state: Any) -> None:
+        with jax.enable_x64(precise):
+            advance.lower(target, settings, state, PIECE).compile()
+
     with ThreadPoolExecutor(max(1, min(len(keys), os.cpu_count() or 1))) as pool:
         if last is None:
             # the first chain compiles what the others then share
@@ -70,10 +74,10 @@ def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) 
             states = [first, *pool.map(lambda key: run(begin, target, settings, key), keys[1:])]
         else:
             states = [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), last) for i in range(len(keys))]
-        ahead = [pool.submit(run, advance, target, settings, states[0], PIECE).result()]
+        # once, and not by each thread; a first piece by one chain alone would leave the others waiting for minutes
+        pool.submit(compile_for, states[0]).result()
         while True:
-            later = pool.map(lambda state: run(advance, target, settings, state, PIECE), states[len(ahead) :])
-            found, ahead = [*ahead, *later], []
+            found = list(pool.map(lambda state: run(advance, target, settings, state, PIECE), states))
             states = [state for state, _ in found]
             yield Piece(_stacked([draws for _, draws in found]), _stacked(states))
 

@@ -15,7 +15,7 @@ class Perceptron(eqx.Module):
 
     Args:
         matrices, biases: of the layers.
-        centre, scale: (feature,) mean and inverse spread of the inputs.
+        centre, scale: (feature,) mean and inverse spread of the inputs, which are not trained.
     """
 
     matrices: tuple[Array, ...]
@@ -34,7 +34,7 @@ class Perceptron(eqx.Module):
 
     def __call__(self, features: Array) -> Array:
         """(..., feature) to (..., output)."""
-        x = (features - self.centre) * self.scale
+        x = (features - jax.lax.stop_gradient(self.centre)) * jax.lax.stop_gradient(self.scale)
         for matrix, bias in zip(self.matrices[:-1], self.biases[:-1], strict=True):
             x = jax.nn.silu(x @ matrix + bias)
         return x @ self.matrices[-1] + self.biases[-1]

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scarlet_sed.errors import FileFormatError
-from scarlet_sed.files import atomic
+from scarlet_sed.resume import resume_training, save_training
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.sps.training.dataset import Dataset
 from scarlet_sed.typing import Array
@@ -100,15 +99,12 @@ def train(
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(_schedule(recipe), b2=0.995))
     network = _initial(table.features[:rows], table.targets.shape[1], recipe) if start_from is None else start_from
     state = State(network, optimizer.init(network), jnp.asarray(0, jnp.int32))
-    record: list[dict[str, float]] = []
-    if checkpoint.exists():
-        state, record = _resume(state, recipe, checkpoint)
+    state, record = resume_training(checkpoint, state, asdict(recipe))
 
     def loss(network: Perceptron, table: Table) -> Array:
-        held = _held(network, state.network)
         if recipe.slope == 0:
-            return jnp.mean(_value_errors(held, table, metric))
-        value, slope = _square_errors(held, table, metric)
+            return jnp.mean(_value_errors(network, table, metric))
+        value, slope = _square_errors(network, table, metric)
         return jnp.mean(value) + recipe.slope**2 * jnp.mean(slope)
 
     @eqx.filter_jit
@@ -134,7 +130,7 @@ def train(
             if recipe.slope > 0:
                 record[-1]["slope %"] = 100 * float(np.median(np.sqrt(np.asarray(slope))))
             progress(json.dumps({k: round(v, 3) for k, v in record[-1].items()}))
-            _save(state, record, recipe, checkpoint)
+            save_training(checkpoint, state, asdict(recipe), record)
     return state.network, record, int(state.step) >= recipe.steps
 
 
@@ -171,25 +167,3 @@ def _initial(features: Array, outputs: int, recipe: Recipe) -> Perceptron:
     centre, scale = host.mean(axis=0), 1.0 / np.maximum(host.std(axis=0), 0.02)
     sizes = (host.shape[1], *recipe.hidden, outputs)
     return Perceptron.initial(jax.random.key(recipe.seed), sizes, jnp.asarray(centre), jnp.asarray(scale))
-
-
-def _held(network: Perceptron, initial: Perceptron) -> Perceptron:
-    """The network with its standardisation as it was: that is no parameter."""
-    return eqx.tree_at(lambda n: (n.centre, n.scale), network, (initial.centre, initial.scale))
-
-
-def _save(state: State, record: list[dict[str, float]], recipe: Recipe, checkpoint: Path) -> None:
-    with atomic(checkpoint) as temporary, temporary.open("wb") as file:
-        file.write(json.dumps({"recipe": asdict(recipe), "record": record}).encode() + b"\n")
-        eqx.tree_serialise_leaves(file, state)
-
-
-def _resume(like: State, recipe: Recipe, checkpoint: Path) -> tuple[State, list[dict[str, float]]]:
-    with checkpoint.open("rb") as file:
-        header = json.loads(file.readline())
-        if header["recipe"] != json.loads(json.dumps(asdict(recipe))):
-            raise FileFormatError(
-                f"the checkpoint {str(checkpoint)!r} comes from another recipe",
-                fix="remove it, or train with the recipe in its first line",
-            )
-        return eqx.tree_deserialise_leaves(file, like), header["record"]

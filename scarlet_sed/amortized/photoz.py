@@ -1,0 +1,131 @@
+"""Photometric redshifts: densities on a grid, and numbers that stand for them."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.networks import RedshiftDensity
+from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
+from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.chunks import by_chunks
+from scarlet_sed.typing import Array, HostArray
+
+ODDS = 0.06
+"""Half the width, in units of 1 + z, of the interval around the mode whose probability is the quality."""
+
+
+class PhotoZ(NamedTuple):
+    """Redshifts of many objects.
+
+    Args:
+        grid: (knot,) redshifts, even in ln(1 + z).
+        density: (object, knot) probability per unit redshift; in between it is linear in ln(1 + z) times 1 / (1 + z).
+        mode: (object,) where the density is highest.
+        quantiles: (3, object): 16, 50 and 84 %.
+        odds: (object,) probability within 0.06 (1 + mode) of the mode (Benitez 2000, ApJ 536, 571).
+    """
+
+    grid: HostArray
+    density: HostArray
+    mode: HostArray
+    quantiles: HostArray
+    odds: HostArray
+
+    def until(self, redshift: HostArray) -> HostArray:
+        """(object,) probability below a redshift each: uniform over true redshifts if the densities are right."""
+        return _below(self.grid, self.density, np.asarray(redshift, float))
+
+
+def photoz(posterior: AmortizedPosterior, fluxes: Any, errors: Any, prior: dist.Distribution | None = None) -> PhotoZ:
+    """Densities of redshift, everything else integrated out by the network.
+
+    Args:
+        posterior: with free redshift.
+        fluxes, errors: (object, band) nJy, see `AmortizedPosterior.measured`.
+        prior: another prior of the redshift than that of the training, which is divided out.
+
+    Raises:
+        ParameterError: if the posterior knows no redshifts, or the prior leaves none.
+        ShapeError, DataError: for fluxes that make no sense.
+    """
+    density = posterior.networks.redshift
+    if density is None:
+        raise ParameterError("this posterior knows no redshifts", fix="train one with `redshift.free = true`")
+    measured = posterior.measured(fluxes, errors)
+    columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
+
+    def rows(*columns: Array) -> Array:
+        return _knots(density, Measured(*columns))
+
+    knots = np.asarray(by_chunks(rows, *columns), np.float64)
+    away = np.linspace(density.low, density.high, knots.shape[1])
+    grid = np.asarray(np.expm1(away))
+    if prior is not None:
+        knots = knots * _changed(grid, prior, posterior.redshift)
+    total: HostArray = np.asarray(np.trapezoid(knots, away, axis=1))
+    if not np.all(total > 0):
+        row = int(np.argmin(total > 0))
+        raise ParameterError(f"the prior leaves no redshift for object {row}", fix="give one that reaches the grid")
+    found: HostArray = knots / total[:, None] / (1 + grid)
+    mode = grid[np.argmax(found, axis=1)]
+    levels = np.stack([_quantile(grid, found, level) for level in (0.16, 0.5, 0.84)])
+    odds = _below(grid, found, mode + ODDS * (1 + mode)) - _below(grid, found, mode - ODDS * (1 + mode))
+    return PhotoZ(grid, found, mode, levels, odds)
+
+
+def _changed(grid: HostArray, prior: dist.Distribution, before: dist.Distribution) -> HostArray:
+    """(knot,) ratio of two priors, the largest one."""
+    # rounding may put the ends outside
+    low, high = ends_of(before)
+    at = np.clip(grid, low, high)
+    inside = np.asarray(prior.support(at), bool)
+    if not inside.any():
+        raise ParameterError(
+            "the prior has no redshift that the posterior knows", fix=f"stay within {low:g} and {high:g}"
+        )
+    at = np.where(inside, at, at[inside][0])
+    change: HostArray = np.asarray(prior.log_prob(at) - before.log_prob(at), np.float64)
+    found: HostArray = np.where(inside, np.exp(change - change[inside].max()), 0.0)
+    return found
+
+
+@eqx.filter_jit
+def _knots(density: RedshiftDensity, measured: Measured) -> Array:
+    return jax.vmap(density.knots)(measured)
+
+
+def _cumulated(grid: HostArray, density: HostArray) -> tuple[HostArray, HostArray, HostArray]:
+    """(knot,) ln(1 + z), (object, knot) density in it, and (object, knot) probability below each knot."""
+    away = np.log1p(grid)
+    even = density * (1 + grid)
+    steps = 0.5 * (even[:, 1:] + even[:, :-1]) * np.diff(away)
+    until = np.concatenate([np.zeros((len(even), 1)), np.cumsum(steps, axis=1)], axis=1)
+    return away, even, until / until[:, -1:]
+
+
+def _below(grid: HostArray, density: HostArray, redshift: HostArray) -> HostArray:
+    away, even, until = _cumulated(grid, density)
+    at = np.clip(np.log1p(np.maximum(redshift, -0.99)), away[0], away[-1])
+    cell = np.clip(np.searchsorted(away, at, side="right") - 1, 0, len(away) - 2)
+    each = np.arange(len(even))
+    width = away[cell + 1] - away[cell]
+    share = (at - away[cell]) / width
+    low, high = even[each, cell], even[each, cell + 1]
+    found: HostArray = until[each, cell] + width * (low * share + 0.5 * (high - low) * share**2)
+    return np.clip(found, 0.0, 1.0)
+
+
+def _quantile(grid: HostArray, density: HostArray, level: float) -> HostArray:
+    away, even, until = _cumulated(grid, density)
+    cell = np.clip((until < level).sum(axis=1) - 1, 0, len(away) - 2)
+    each = np.arange(len(even))
+    low, high, width = even[each, cell], even[each, cell + 1], away[cell + 1] - away[cell]
+    rest = np.maximum(level - until[each, cell], 0.0) / width
+    root = np.sqrt(np.maximum(low**2 + 2 * (high - low) * rest, 0.0))
+    share = np.clip(2 * rest / np.maximum(low + root, 1e-300), 0.0, 1.0)
+    found: HostArray = np.expm1(away[cell] + share * width)
+    return found
