@@ -32,16 +32,25 @@ def test_a_walk_finds_the_exact_posterior_from_a_network_that_knows_nothing(know
     log_weights -= log_weights.max(axis=1, keepdims=True)
     weight = np.exp(log_weights)
     assert effective(log_weights).min() > 200
-    found = refine(posterior, flux, error, z, pool=1024, walkers=64, steps=200, keep=100, seed=2)
+    # modes are found by the pool, not by the walk: of a network that knows nothing it has to be large
+    found = refine(posterior, flux, error, z, pool=8192, walkers=128, steps=200, keep=50, seed=2)
     assert np.all((found.accepted > 0.05) & (found.accepted < 0.7))
     assert ("redshift" in found.values) == (not known)
     for path, values in drawn.items():
-        mean = np.sum(weight * values, axis=1) / weight.sum(axis=1)
-        width = np.sqrt(np.sum(weight * (values - mean[:, None]) ** 2, axis=1) / weight.sum(axis=1))
         walked = found.values[path]
         assert walked.shape == (4, 6400)
-        np.testing.assert_allclose(walked.mean(axis=1), mean, atol=0.35 * width.max(), err_msg=path)
-        np.testing.assert_allclose(walked.std(axis=1) / width, 1.0, atol=0.25, err_msg=path)
+        truth = np.stack([_quantiles(np.asarray(v), w) for v, w in zip(values, weight, strict=True)])
+        width = 0.5 * (truth[:, 2] - truth[:, 0])
+        off = (np.quantile(walked, LEVELS, axis=1).T - truth) / width[:, None]
+        np.testing.assert_allclose(off, 0.0, atol=0.35, err_msg=path)
+
+
+LEVELS = (0.16, 0.5, 0.84)
+
+
+def _quantiles(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    order = np.argsort(values)
+    return np.interp(LEVELS, np.cumsum(weight[order]) / weight.sum(), values[order])
 
 
 def test_walks_that_make_no_sense_are_refused():

@@ -300,9 +300,9 @@ def test_resampling_costs_little_more_than_convolution(n):
     rotated = build_operator((n, n), SIGMA, [PSF.gaussian(2.0)] * 9, pixel_map((n // 2, n // 2), 2, middle, 0.3, -1))
     for operator in (same, rotated):
         cost(operator)
-    # in turns: a busy machine's caches slow both
-    ratios = [cost(rotated) / cost(same) for _ in range(25)]
-    assert np.median(ratios) < 4
+    # in turns, the least of each: a busy machine only ever adds
+    costs = np.array([(cost(rotated), cost(same)) for _ in range(25)])
+    assert np.divide(*costs.min(axis=0)) < 4
 
 
 @pytest.mark.parametrize(
