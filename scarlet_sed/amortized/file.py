@@ -59,15 +59,16 @@ def load_amortized(path: str | Path) -> AmortizedPosterior:
     Raises:
         FileFormatError: if the file is missing, damaged or of another kind.
     """
-    return _read(path)[0]
+    return read_amortized(path)[0]
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
     """How the posterior of a file was trained: `recipe` and `record`."""
-    return _read(path)[1]
+    return read_amortized(path)[1]
 
 
-def _read(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]]:
+def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]]:
+    """Both of them, for who needs both."""
     tree = load_scene(path)
     if not isinstance(tree, dict) or tree.get("kind") != KIND:
         raise FileFormatError(f"{str(path)!r} holds no amortized posterior", fix="give a file of `posterior train`")

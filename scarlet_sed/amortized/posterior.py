@@ -45,7 +45,7 @@ class AmortizedDraws(NamedTuple):
 class AmortizedPosterior(eqx.Module):
     """The posterior of a spectrum given fluxes, learnt once for all objects of a kind.
 
-    Args (made by `train_posterior` or `load_posterior`):
+    Args (made by `train_amortized` or `load_amortized`):
         described: the spectrum with its priors.
         networks: what was learnt.
         filters: the bands that it takes, in order.
@@ -109,7 +109,7 @@ class AmortizedPosterior(eqx.Module):
         """
         measured = self.measured(fluxes, errors)
         count = measured.flux.shape[0]
-        known = self._known(redshift, count)
+        known = self.known_redshifts(redshift, count)
         keys = jax.random.split(jax.random.key(seed), count)
         free = redshift is None
 
@@ -136,7 +136,7 @@ class AmortizedPosterior(eqx.Module):
             fluxes, errors, redshift: as for `sample`.
         """
         measured = self.measured(fluxes, errors)
-        known = self._known(redshift, measured.flux.shape[0])
+        known = self.known_redshifts(redshift, measured.flux.shape[0])
         free = redshift is None
         names = sorted(set(self.paths) | ({"redshift"} if free else set()))
         missing = [name for name in names if name not in values]
@@ -167,7 +167,11 @@ class AmortizedPosterior(eqx.Module):
         free = redshift is None
         paths = self.paths
         draws = np.shape(values[paths[0]])[1]
-        z = np.asarray(values["redshift"]) if free else np.repeat(self._known(redshift, count)[:, None], draws, axis=1)
+        z = (
+            np.asarray(values["redshift"])
+            if free
+            else np.repeat(self.known_redshifts(redshift, count)[:, None], draws, axis=1)
+        )
 
         def rows(flux: Array, sigma: Array, present: Array, z: Array, *own: Array) -> Array:
             return _log_target(self, Measured(flux, sigma, present), z, dict(zip(paths, own, strict=True)), free)
@@ -187,7 +191,8 @@ class AmortizedPosterior(eqx.Module):
         top = raw.max(axis=1, keepdims=True)
         return raw - np.where(np.isfinite(top), top, 0.0)
 
-    def _known(self, redshift: Any, count: int) -> HostArray:
+    def known_redshifts(self, redshift: Any, count: int) -> HostArray:
+        """(object,) redshifts as given, checked; ones where they are free."""
         if redshift is None:
             if self.networks.redshift is None:
                 raise ParameterError("this posterior knows no redshifts", fix="give redshift=")

@@ -16,7 +16,7 @@ import numpy as np
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.posterior import AmortizedPosterior, effective, target_of
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.parameters import as_float
+from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.typing import Array, HostArray
 
 _OBJECTS = 16
@@ -77,20 +77,19 @@ def refine(
     weights = posterior.log_weights(found, fluxes, errors, redshift)
     measured, free = posterior.measured(fluxes, errors), redshift is None
     count = measured.flux.shape[0]
-    known = np.ones(count) if free else np.array(np.broadcast_to(np.asarray(redshift, float), (count,)))
+    known = posterior.known_redshifts(redshift, count)
     rng = np.random.default_rng(seed)
     chosen = np.stack([_picked(row, walkers, rng) for row in weights])
     each = np.arange(count)[:, None]
     far = np.log1p(found.values["redshift"]) if free else np.zeros((count, pool))
     places = np.concatenate([found.numbers, far[..., None]], axis=-1)[each, chosen]
     keys = jax.random.split(jax.random.key(seed + 1), count)
-    parts = []
-    padded = np.resize(np.arange(count), -(-count // _OBJECTS) * _OBJECTS)
-    for rows in padded.reshape(-1, _OBJECTS):
-        own = jax.tree.map(lambda a, rows=rows: a[rows], measured)
-        begin, z = as_float(places[rows]), as_float(known[rows])
-        parts.append(jax.tree.map(np.asarray, _walk(posterior, own, z, begin, keys[rows], steps, keep, free)))
-    values, accepted = jax.tree.map(lambda *a: np.concatenate(a)[:count], *parts)
+
+    def rows(flux: Array, sigma: Array, present: Array, z: Array, begin: Array, keys: Array) -> Any:
+        return _walk(posterior, Measured(flux, sigma, present), z, begin, keys, steps, keep, free)
+
+    columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
+    values, accepted = by_chunks(rows, *columns, known, places, keys, size=_OBJECTS)
     return Refined(values, effective(weights), accepted)
 
 

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from scarlet_sed.amortized.assess import assess, simulations
-from scarlet_sed.amortized.file import load_amortized, read_record
+from scarlet_sed.amortized.file import load_amortized, read_amortized
 from scarlet_sed.amortized.learn import train_amortized
 from scarlet_sed.amortized.photoz import photoz
 from scarlet_sed.amortized.survey import Survey
@@ -67,7 +67,7 @@ def evaluate_posterior(
     progress: Callable[[str], None],
 ) -> str:
     """Judge a posterior on simulated objects of the survey that it was trained for; returns a table."""
-    posterior, record = load_amortized(path), read_record(path)
+    posterior, record = read_amortized(path)
     survey = Survey.of_plain(record["record"]["survey"])
     made = simulations(posterior, survey, objects, seed)
     rows = assess(posterior, made, missing=missing, known=not free, draws=draws, seed=seed, progress=progress)
