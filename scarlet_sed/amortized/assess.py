@@ -6,18 +6,16 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from scarlet_sed.amortized.derived import derived_of
 from scarlet_sed.amortized.model import library
 from scarlet_sed.amortized.posterior import AmortizedPosterior
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import WIDE, observe
-from scarlet_sed.infer.chunks import by_chunks
-from scarlet_sed.parameters import as_float, resolve
-from scarlet_sed.paths import replace_slots
+from scarlet_sed.parameters import as_float
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
-from scarlet_sed.typing import Array, HostArray
+from scarlet_sed.typing import HostArray
 
 SIGNALS = (1.0, 5.0, 10.0, np.inf)
 """Edges of bins of the mean signal-to-noise of what detects."""
@@ -112,20 +110,9 @@ def quantities(
     shape = redshift.shape
     found = {path: np.asarray(v) for path, v in values.items() if np.shape(v) == shape and path != "redshift"}
     found["ln(1+z)"] = np.log1p(redshift)
-    spectrum = posterior.described.model.spectrum
-    if isinstance(spectrum, StellarPopulation):
-        paths = posterior.paths
-
-        @jax.jit
-        def ages(z: Array, *own: Array) -> Array:
-            def one(z: Array, *each: Array) -> Array:
-                placed = resolve(replace_slots(spectrum, dict(zip(paths, each, strict=True))))
-                return jnp.log10(placed.mean_age(z))
-
-            return jax.vmap(one)(z, *own)
-
-        flat = [np.asarray(values[path]).reshape(redshift.size, *np.shape(values[path])[2:]) for path in paths]
-        found["log_age"] = by_chunks(ages, redshift.ravel(), *flat).reshape(shape)
+    if isinstance(posterior.described.model.spectrum, StellarPopulation):
+        ages = derived_of(posterior, {**values, "redshift": redshift}, names=["mean_age"])
+        found["log_age"] = np.log10(ages["mean_age"])
     return found
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.model import Described
 from scarlet_sed.amortized.networks import Networks, RedshiftDensity, Sizes
 from scarlet_sed.amortized.posterior import AmortizedPosterior
@@ -18,7 +19,7 @@ from scarlet_sed.io.scene_file import load_scene, save_scene
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array
 
-KIND = "amortized posterior 1"
+KIND = "amortized posterior 2"
 
 
 def save_amortized(posterior: AmortizedPosterior, path: str | Path, recipe: Recipe, record: dict[str, Any]) -> Path:
@@ -46,6 +47,7 @@ def save_amortized(posterior: AmortizedPosterior, path: str | Path, recipe: Reci
         "ratio": described.ratio,
         "embedding": networks.embedding,
         "density": networks.redshift,
+        "usual": posterior.usual,
         "flow": [jnp.asarray(leaf) for leaf in _leaves(networks.flow)],
         "recipe": {**asdict(recipe), "sizes": sizes},
         "record": record,
@@ -77,13 +79,15 @@ def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]
         described = eqx.tree_at(lambda d: d.ratio, described, jnp.asarray(tree["ratio"]))
         kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in tree["recipe"]["sizes"].items()}
         sizes = Sizes(**kept)
-        embedding, density = tree["embedding"], tree["density"]
-        assert isinstance(embedding, Perceptron) and (density is None or isinstance(density, RedshiftDensity))
+        embedding, density, usual = tree["embedding"], tree["density"], tree["usual"]
+        assert isinstance(embedding, Perceptron) and isinstance(usual, ContextRange)
+        assert density is None or isinstance(density, RedshiftDensity)
         skeleton = Networks.flow_of(jax.random.key(0), sizes, described.numbers)
         flow = _with_leaves(skeleton, tree["flow"])
     except (KeyError, ValueError, TypeError, AssertionError) as error:
         raise FileFormatError(f"the posterior {str(path)!r} is incomplete ({error})", fix="train it again") from error
-    found = AmortizedPosterior(described, Networks(embedding, flow, density), tree["filters"], tree["redshift"])
+    networks = Networks(embedding, flow, density)
+    found = AmortizedPosterior(described, networks, tree["filters"], tree["redshift"], usual)
     return found, {"recipe": tree["recipe"], "record": tree["record"]}
 
 

@@ -14,7 +14,7 @@ from scarlet_sed.amortized.file import save_amortized
 from scarlet_sed.amortized.model import Described, Library, library
 from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
 from scarlet_sed.amortized.survey import Survey
-from scarlet_sed.amortized.training import Recipe, begin, train
+from scarlet_sed.amortized.training import Recipe, begin, train, usual_of
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
@@ -75,7 +75,9 @@ def train_amortized(
     )
     if not finished:
         return None
-    posterior = AmortizedPosterior(standard, networks, filters, redshift)
+    posterior = AmortizedPosterior(
+        standard, networks, filters, redshift, usual_of(standard, survey, spectra, networks, recipe)
+    )
     save_amortized(posterior, out, recipe, {"library": tag, "survey": survey.plain, "training": record})
     return posterior
 

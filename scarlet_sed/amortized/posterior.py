@@ -10,6 +10,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.model import Described
 from scarlet_sed.amortized.networks import Networks
 from scarlet_sed.errors import DataError, DomainError, ParameterError, ShapeError
@@ -50,12 +51,14 @@ class AmortizedPosterior(eqx.Module):
         networks: what was learnt.
         filters: the bands that it takes, in order.
         redshift: the prior of the redshift.
+        usual: where the objects of the training lie.
     """
 
     described: Described
     networks: Networks
     filters: Filters
     redshift: dist.Distribution
+    usual: ContextRange
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -156,6 +159,16 @@ class AmortizedPosterior(eqx.Module):
     def log_target(self, values: dict[str, Any], fluxes: Any, errors: Any, redshift: Any = None) -> HostArray:
         """(object, draw) exact log-posterior up to a constant of each object, in unconstrained numbers.
 
+        Args:
+            values, fluxes, errors, redshift: as for `log_prob`.
+        """
+        return self.exact(values, fluxes, errors, redshift)[1]
+
+    def exact(
+        self, values: dict[str, Any], fluxes: Any, errors: Any, redshift: Any = None
+    ) -> tuple[HostArray, HostArray]:
+        """(object, draw) chi-square of the fluxes, and the exact log-posterior as of `log_target`.
+
         The likelihood is normal in the fluxes that are there; the spectrum is evaluated for every draw (some 50
         microseconds each), not the network.
 
@@ -173,23 +186,20 @@ class AmortizedPosterior(eqx.Module):
             else np.repeat(self.known_redshifts(redshift, count)[:, None], draws, axis=1)
         )
 
-        def rows(flux: Array, sigma: Array, present: Array, z: Array, *own: Array) -> Array:
-            return _log_target(self, Measured(flux, sigma, present), z, dict(zip(paths, own, strict=True)), free)
+        def rows(flux: Array, sigma: Array, present: Array, z: Array, *own: Array) -> tuple[Array, Array]:
+            return _exact(self, Measured(flux, sigma, present), z, dict(zip(paths, own, strict=True)), free)
 
         def flat(a: Any) -> HostArray:
             whole: HostArray = np.asarray(a, np.float64)
             return whole.reshape(count * draws, *whole.shape[2:])
 
         rest = (np.repeat(np.asarray(a), draws, axis=0) for a in (measured.flux, measured.sigma, measured.present))
-        found: HostArray = by_chunks(rows, *rest, flat(z), *(flat(values[path]) for path in paths))
-        return found.reshape(count, draws)
+        chi2, target = by_chunks(rows, *rest, flat(z), *(flat(values[path]) for path in paths))
+        return chi2.reshape(count, draws), target.reshape(count, draws)
 
     def log_weights(self, found: AmortizedDraws, fluxes: Any, errors: Any, redshift: Any = None) -> HostArray:
         """(object, draw) logarithms of importance weights against the exact posterior; an object's largest is zero."""
-        raw = self.log_target(found.values, fluxes, errors, redshift) - found.log_prob
-        raw = np.where(np.isfinite(raw), raw, -np.inf)
-        top = raw.max(axis=1, keepdims=True)
-        return raw - np.where(np.isfinite(top), top, 0.0)
+        return log_weights_of(self.log_target(found.values, fluxes, errors, redshift), found.log_prob)
 
     def known_redshifts(self, redshift: Any, count: int) -> HostArray:
         """(object,) redshifts as given, checked; ones where they are free."""
@@ -224,10 +234,20 @@ def ends_of(redshift: dist.Distribution) -> tuple[float, float]:
     return low, high
 
 
+def log_weights_of(log_target: HostArray, log_prob: HostArray) -> HostArray:
+    """(object, draw) logarithms of importance weights from two densities; an object's largest is zero."""
+    raw = log_target - log_prob
+    raw = np.where(np.isfinite(raw), raw, -np.inf)
+    top = raw.max(axis=1, keepdims=True)
+    found: HostArray = raw - np.where(np.isfinite(top), top, 0.0)
+    return found
+
+
 def effective(log_weights: HostArray) -> HostArray:
-    """(object,) effective draws of (object, draw) log-weights (Kish 1965)."""
-    weight = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
-    found: HostArray = weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1)
+    """(object,) effective draws of (object, draw) log-weights (Kish 1965); zero where there is no weight at all."""
+    top = log_weights.max(axis=1, keepdims=True)
+    weight = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0), dtype=np.float64)
+    found: HostArray = weight.sum(axis=1) ** 2 / np.maximum((weight**2).sum(axis=1), 1e-300)
     return found
 
 
@@ -295,10 +315,13 @@ def _log_prob(
 
 
 @eqx.filter_jit
-def _log_target(
+def _exact(
     posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
-) -> Array:
-    each = partial(target_of, posterior, free=free)
+) -> tuple[Array, Array]:
+    def each(measured: Measured, redshift: Array, values: dict[str, Array]) -> tuple[Array, Array]:
+        chi2 = _chi2(posterior, measured, redshift, values)
+        return chi2, -0.5 * chi2 + _log_prior(posterior, redshift, values, free)
+
     return jax.vmap(each)(measured, redshift, values)
 
 
@@ -314,9 +337,16 @@ def target_of(
         values: by path.
         free: whether the redshift has its prior.
     """
+    return -0.5 * _chi2(posterior, measured, redshift, values) + _log_prior(posterior, redshift, values, free)
+
+
+def _chi2(posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array]) -> Array:
     flux = posterior.described.model.fluxes(values, redshift, posterior.filters)
-    away = measured.present * (flux - measured.flux) / measured.sigma
-    found = -0.5 * jnp.sum(away**2) + posterior.described.log_prior(values)
+    return jnp.sum((measured.present * (flux - measured.flux) / measured.sigma) ** 2)
+
+
+def _log_prior(posterior: AmortizedPosterior, redshift: Array, values: dict[str, Array], free: bool) -> Array:
+    found = posterior.described.log_prior(values)
     if not free:
         return found
     # outside of their support, NumPyro's densities go on

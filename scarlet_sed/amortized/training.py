@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
 from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.survey import Survey
@@ -24,6 +25,8 @@ from scarlet_sed.typing import Array
 VALIDATION = 20_000
 """Spectra held back."""
 _CHUNK = 250
+_USUAL = 200_000
+"""Spectra from which it is learnt what is usual."""
 _PAD = 0.5
 """Share of the least signal from which most masses are drawn."""
 WIDE = 0.15
@@ -154,6 +157,24 @@ def begin(
         jax.random.fold_in(key, 1), recipe.sizes, described.numbers, features, redshifts, ends if recipe.free else None
     )
     return standard, networks
+
+
+def usual_of(
+    described: Described, survey: Survey, spectra: Library, networks: Networks, recipe: Recipe
+) -> ContextRange:
+    """Where objects lie as they are trained on.
+
+    Args:
+        described, networks: trained.
+        survey, spectra, recipe: of the training.
+    """
+    some = jax.tree.map(lambda a: a[-_USUAL:], spectra)
+    objects = eqx.filter_jit(observe)(described, survey, some, jax.random.key(recipe.seed + 2))
+    # in their weights' proportion, as they are counted in training
+    weight = np.asarray(objects.weight, np.float64)
+    kept = np.flatnonzero(np.random.default_rng(recipe.seed).random(len(weight)) < weight / weight.max())
+    measured, redshift = jax.tree.map(lambda a: a[kept], (objects.measured, objects.redshift))
+    return ContextRange.of(networks, measured, redshift)
 
 
 def train(

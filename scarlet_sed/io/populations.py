@@ -13,6 +13,7 @@ from scarlet_sed.io.propagation import Errors
 from scarlet_sed.light import Component, path_of
 from scarlet_sed.paths import replace_slots, slots
 from scarlet_sed.scene.scene import Scene
+from scarlet_sed.spectrum.quantities import LEAST_RATE
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.typing import Array, HostArray
 
@@ -102,7 +103,7 @@ def _derived(component: Component, redshift: Array, free: tuple[str, ...]) -> tu
         own = replace_slots(component.spectrum, some)
         assert isinstance(own, StellarPopulation)
         av = jnp.zeros(()) if own.attenuation is None else own.attenuation.av
-        rate = jnp.log10(jnp.maximum(own.sfr(z), 1e-12))
+        rate = jnp.log10(jnp.maximum(own.sfr(z), LEAST_RATE))
         age = own.mean_age(z)
         return jnp.stack([own.log_mass, own.surviving_mass(z), rate, age, own.log_metallicity, av])
 

@@ -11,7 +11,7 @@ from scarlet_sed.amortized.model import Described, Library, library
 from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
 from scarlet_sed.amortized.survey import Survey
-from scarlet_sed.amortized.training import Recipe, begin
+from scarlet_sed.amortized.training import Recipe, begin, usual_of
 from scarlet_sed.constraints import LogUniformRedshift
 
 BANDS = ("f090w", "f115w", "f150w", "f200w", "f277w", "f356w", "f444w")
@@ -48,8 +48,9 @@ def drawn() -> tuple[Described, Library, Networks]:
 
 def posterior() -> AmortizedPosterior:
     """One with random networks."""
-    described, _, networks = drawn()
-    return AmortizedPosterior(described, networks, FILTERS, REDSHIFT)
+    described, spectra, networks = drawn()
+    usual = usual_of(described, survey(), spectra, networks, RECIPE)
+    return AmortizedPosterior(described, networks, FILTERS, REDSHIFT, usual)
 
 
 def objects(count: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -36,7 +36,9 @@ def pieces(
 ) -> Iterator[Piece]:
     """Iterations of all chains, piece by piece, for ever.
 
-    Chains do not know of each other, so that a chain's draws depend neither on the others nor on where they run.
+    Chains do not depend on where they run, and share one thing only: with a fixed mass they end their warm-up with the
+    median of their step sizes. Each finds its own from the last fifty iterations, and an unlucky one walked in steps
+    five times smaller than the others' for ever.
 
     Args:
         target: the density.
@@ -73,17 +75,32 @@ def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) 
             first = pool.submit(run, begin, target, settings, keys[0]).result()
             states = [first, *pool.map(lambda key: run(begin, target, settings, key), keys[1:])]
         else:
-            states = [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), last) for i in range(len(keys))]
+            states = _split(last, len(keys))
         # once, and not by each thread; a first piece by one chain alone would leave the others waiting for minutes
         pool.submit(compile_for, states[0]).result()
         while True:
             found = list(pool.map(lambda state: run(advance, target, settings, state, PIECE), states))
-            states = [state for state, _ in found]
-            yield Piece(_stacked([draws for _, draws in found]), _stacked(states))
+            after = _levelled(settings, _stacked([state for state, _ in found]))
+            states = _split(after, len(keys))
+            yield Piece(_stacked([draws for _, draws in found]), after)
 
 
 def _stacked(trees: list[Any]) -> Any:
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
+
+
+def _split(stacked: Any, chains: int) -> list[Any]:
+    return [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), stacked) for i in range(chains)]
+
+
+def _levelled(settings: Settings, state: Any) -> Any:
+    """Stacked states with one step size, where the piece before them ended the warm-up of chains of equal mass."""
+    done = int(np.max(state.i))
+    if settings.mass != "fixed" or not done - PIECE < settings.warmup <= done:
+        return state
+    own = np.asarray(state.adapt_state.step_size)
+    shared = np.full_like(own, np.exp(np.median(np.log(own))))
+    return state._replace(adapt_state=state.adapt_state._replace(step_size=jnp.asarray(shared)))
 
 
 def _together(chains: int) -> Callable[..., Iterator[Piece]]:
@@ -94,6 +111,7 @@ def _together(chains: int) -> Callable[..., Iterator[Piece]]:
         state = begin_together(target, settings, keys) if last is None else jax.tree.map(jnp.asarray, last)
         while True:
             state, draws = advance_together(target, settings, state, PIECE, devices)
+            state = _levelled(settings, state)
             yield Piece(*jax.tree.map(np.asarray, (draws, state)))
 
     return run

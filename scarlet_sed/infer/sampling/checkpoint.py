@@ -30,7 +30,7 @@ from scarlet_sed.parameters import to_device
 from scarlet_sed.typing import HostArray
 
 _START = "start.npz"
-_VERSION = 4
+_VERSION = 5
 
 
 def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:

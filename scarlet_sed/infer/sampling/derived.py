@@ -15,24 +15,16 @@ from scarlet_sed.infer.sampling.parts import families_of, program_of, require_so
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.light import path_of
 from scarlet_sed.shared import batch_axes
+from scarlet_sed.spectrum.quantities import STARS, Quantity, of_population
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.typing import Array, HostArray
 
 _DESCRIBED = {
-    "log_mass": ("", "log10 of the mass formed in solar masses"),
-    "log_surviving_mass": ("", "log10 of the mass that remains in solar masses"),
-    "log_sfr10": ("", "log10 of the mean star-formation rate over 10 Myr in solar masses a year"),
-    "log_sfr100": ("", "log10 of the mean star-formation rate over 100 Myr in solar masses a year"),
-    "mean_age": ("Gyr", "mass-weighted mean age"),
-    "t50": ("Gyr", "time since half of the mass had formed"),
-    "flux": ("nJy", "total, behind own dust screens, corrected for the Milky Way"),
-    "intrinsic_flux": ("nJy", "total, without own dust screens, corrected for the Milky Way"),
+    **STARS,
+    "flux": Quantity("nJy", "total, behind own dust screens, corrected for the Milky Way"),
+    "intrinsic_flux": Quantity("nJy", "total, without own dust screens, corrected for the Milky Way"),
 }
 """Unit and description by quantity, in the order in which they are listed."""
-_TIMESCALES = {"log_sfr10": 0.01, "log_sfr100": 0.1}
-"""Gyr."""
-_LEAST_RATE = 1e-12
-"""Solar masses a year: what a population that forms no stars is said to form, as in catalogues."""
 
 
 class Derived(NamedTuple):
@@ -119,7 +111,7 @@ def _summed(parts: list[Mapping[str, HostArray]]) -> dict[str, HostArray]:
     if len(populations) == 1:
         found |= {name: values for name, values in populations[0].items() if not name.endswith("flux")}
     elif populations:
-        names = ("log_mass", "log_surviving_mass", *_TIMESCALES)
+        names = [name for name in STARS if name.startswith("log_")]
         found |= {name: np.log10(sum(10.0 ** own[name] for own in populations)) for name in names}
         formed = [10.0 ** (own["log_mass"] - found["log_mass"]) for own in populations]
         found["mean_age"] = sum((m * own["mean_age"] for m, own in zip(formed, populations, strict=True)), np.zeros(()))
@@ -144,7 +136,7 @@ def _of_draw(program: Program, values: FamilyValues) -> list[dict[str, Array]]:
         quantities: dict[str, Array] = {}
         spectrum = own.component.spectrum
         if isinstance(spectrum, StellarPopulation):
-            quantities |= jax.vmap(_of_population, (batch_axes(spectrum), 0))(spectrum, own.redshift)
+            quantities |= jax.vmap(of_population, (batch_axes(spectrum), 0))(spectrum, own.redshift)
         flux = jnp.concatenate([each[number] for each in clear], axis=-1)
         if own.screens:
             # what is outside of the box is dimmed as what is inside
@@ -160,15 +152,3 @@ def _of_draw(program: Program, values: FamilyValues) -> list[dict[str, Array]]:
 def _summed_up(images: Array) -> Array:
     """(...,) sums of (..., h, w) images, rows first, which keeps digits."""
     return jnp.sum(jnp.sum(images, axis=-1), axis=-1)
-
-
-def _of_population(population: StellarPopulation, redshift: Array) -> dict[str, Array]:
-    """Scalars by name."""
-    rates = {name: population.sfr(redshift, timescale) for name, timescale in _TIMESCALES.items()}
-    return {
-        "log_mass": population.log_mass,
-        "log_surviving_mass": population.surviving_mass(redshift),
-        **{name: jnp.log10(jnp.maximum(rate, _LEAST_RATE)) for name, rate in rates.items()},
-        "mean_age": population.mean_age(redshift),
-        "t50": population.t50(redshift),
-    }

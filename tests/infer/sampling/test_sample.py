@@ -9,7 +9,7 @@ from numpyro.distributions import constraints
 import scarlet_sed as ss
 from scarlet_sed.errors import ImproperPriorError, ParameterError
 from scarlet_sed.infer.sampling import nuts
-from scarlet_sed.infer.sampling.chains import PIECE
+from scarlet_sed.infer.sampling.chains import PIECE, pieces
 from scarlet_sed.infer.sampling.status import diagnose
 from scarlet_sed.infer.sampling.target import maximum_at, target_at
 from tests.infer import scenes
@@ -100,6 +100,26 @@ def test_chains_are_the_same_however_they_are_cut_and_where_they_run():
     np.testing.assert_array_equal(whole.whitened, np.concatenate([first.whitened, second.whitened]))
     together = nuts.advance_together(target, settings, nuts.begin_together(target, settings, keys), 5)[1]
     np.testing.assert_allclose(together.whitened[0], first.whitened[:5], atol=2e-2)
+
+
+@pytest.mark.parametrize("method", ["threads", "together"])
+def test_chains_end_their_warm_up_with_the_median_step_and_compile_once(method):
+    toy = linear_toy()
+    posterior = ss.LogPosterior(toy.scene, toy.observation)
+    target = target_at(posterior.program, maximum_at(posterior, posterior.start, 2).coordinates)
+    settings = nuts.Settings(warmup=40)
+    keys = jax.random.split(jax.random.PRNGKey(3), 4)
+    program = nuts.advance if method == "threads" else nuts.advance_together
+    running = pieces(target, settings, keys, None, method)
+    before = program._cache_size()
+    first, second, third = (next(running) for _ in range(3))
+    assert program._cache_size() <= before + 1
+    # it ends amid the second piece, whose last draws still have the steps that each chain found
+    own = second.draws.step_size[:, -1]
+    assert len(set(first.draws.step_size[:, -1])) == 4 and len(set(own)) == 4
+    shared = np.exp(np.median(np.log(own)))
+    np.testing.assert_allclose(third.draws.step_size, shared, rtol=1e-6)
+    np.testing.assert_allclose(second.state.adapt_state.step_size, shared, rtol=1e-6)
 
 
 def test_a_second_scene_of_equal_shapes_compiles_nothing():

@@ -1,0 +1,257 @@
+"""Maps of the stars and the dust of resolved galaxies, pixel by pixel, from an amortized posterior."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.wcs import WCS
+
+from scarlet_sed.amortized.bins import bin_pixels, summed
+from scarlet_sed.amortized.derived import derived_of
+from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.trust import trust
+from scarlet_sed.errors import DataError, FilterError, ParameterError, ShapeError
+from scarlet_sed.instrument.matching import Matched, match_psfs
+from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.photometry.cosmology import Cosmology
+from scarlet_sed.typing import HostArray
+
+LEVELS = (0.16, 0.5, 0.84)
+UNUSUAL, MISFIT, FEW = 1, 2, 4
+"""Bits of flags: unlike the training; no drawn spectrum fits; fewer than three effective draws by exact weights."""
+_EXTENSIVE = ("log_mass", "log_surviving_mass", "log_sfr10", "log_sfr100")
+"""What adds up over pixels, and is mapped as a surface density."""
+_DERIVED = (*_EXTENSIVE, "mean_age")
+_AT_ONCE = 1024
+"""Bins whose draws are held at once."""
+_REDSHIFTS = 16
+"""Of the integrated light, over which the draws of pixels are spread where the redshift is free."""
+_JUDGED = 32
+"""Draws of a bin that it is judged by."""
+_KPC_PER_MPC_ARCSEC = 1e3 * np.pi / (180 * 3600)
+
+
+class ResolvedProperties(NamedTuple):
+    """Posteriors of pixels and of bins of pixels.
+
+    Args:
+        labels: (H, W) number of each pixel's bin, -1 for none.
+        pixels: (bin,) how many pixels it has.
+        signal: (bin,) mean signal-to-noise in the bands that detect.
+        quantiles: (3, bin) 16, 50 and 84 % by name: parameters of the spectrum by their paths, log10 of masses (solar
+            masses) and rates (solar masses a year) of the whole bin, and `mean_age` (Gyr).
+        flags: (bin,) sums of `UNUSUAL`, `MISFIT` and `FEW`.
+        summed: (3,) 16, 50 and 84 % of log10 of masses and rates summed over all bins, whose draws are independent.
+        integrated: (3,) the same from the light of all bins together, as if it were not resolved: young stars outshine
+            old ones there, and its mass is often lower than the sum.
+        redshift: (3,) 16, 50 and 84 %.
+        pixel_area: kpc^2 of a pixel at the median redshift.
+        matched: the images through one PSF.
+        wcs: of the pixels; None where the observation has none.
+    """
+
+    labels: np.ndarray
+    pixels: np.ndarray
+    signal: HostArray
+    quantiles: dict[str, HostArray]
+    flags: np.ndarray
+    summed: dict[str, HostArray]
+    integrated: dict[str, HostArray]
+    redshift: HostArray
+    pixel_area: float
+    matched: Matched
+    wcs: WCS | None
+
+    def image(self, name: str, level: float = 0.5) -> HostArray:
+        """(H, W) map of a quantity at 16, 50 or 84 %: masses and rates as log10 of those a kpc^2; NaN in no bin.
+
+        Raises:
+            ParameterError: for another name or level.
+        """
+        if name not in self.quantiles or level not in LEVELS:
+            raise ParameterError(
+                f"there is no map of {name!r} at {level!r}",
+                fix=f"choose among {', '.join(self.quantiles)} and {LEVELS}",
+            )
+        values = self.quantiles[name][LEVELS.index(level)]
+        if name in _EXTENSIVE:
+            values = values - np.log10(self.pixels * self.pixel_area)
+        return self.painted(values)
+
+    def painted(self, values: HostArray) -> HostArray:
+        """(H, W) numbers of (bin,) bins on their pixels; NaN in no bin."""
+        if not len(values):
+            return np.full(self.labels.shape, np.nan)
+        found: HostArray = np.where(self.labels >= 0, np.asarray(values, float)[self.labels], np.nan)
+        return found
+
+    @property
+    def outshone(self) -> float:
+        """Median log10 of the surviving mass of all bins over that of their integrated light."""
+        return float(self.summed["log_surviving_mass"][1] - self.integrated["log_surviving_mass"][1])
+
+
+def map_properties(
+    posterior: AmortizedPosterior,
+    observation: Observation,
+    redshift: float | None = None,
+    *,
+    region: Any = None,
+    least: float = 5.0,
+    detecting: Sequence[str] | None = None,
+    binned: bool = True,
+    draws: int = 200,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> ResolvedProperties:
+    """Posteriors of stellar mass, age, star-formation rate, dust and metallicity for every pixel of a resolved galaxy.
+
+    All bands are convolved to the widest PSF first; pixels that do not reach the signal-to-noise are taken together.
+    Bands that the observation lacks are missing to the network, and bands that the network does not know are left out.
+
+    Args:
+        posterior: for the observation's bands.
+        observation: one pixel grid; neighbours taken off (`alone` takes them off by a fit).
+        redshift: of the galaxy; None to take it from its integrated light, whose doubt then goes into every pixel.
+        region: (H, W) True for pixels that belong to the galaxy; all by default.
+        least: mean signal-to-noise of a pixel or bin in the detecting bands.
+        detecting: names of bands; by default the three reddest of wide (not medium) filters there are.
+        binned: whether to take faint pixels together, or leave them out.
+        draws: of each bin.
+        seed: of everything random.
+        progress: called with the bins done and their number.
+
+    Raises:
+        FilterError: if posterior and observation share fewer than three bands, or a detecting band is missing.
+        DataError: if no pixel or bin reaches the signal-to-noise.
+        ShapeError, ParameterError, DomainError: for arguments that make no sense.
+    """
+    columns = _columns(posterior, observation)
+    names = _detecting(posterior, observation, columns) if detecting is None else tuple(detecting)
+    absent = [name for name in names if name not in observation.bands]
+    if absent or not names:
+        raise FilterError(f"there is no detecting band {absent[:1]}", fix=f"choose among {observation.bands}")
+    matched = match_psfs(observation)
+    shape = observation.shape[1:]
+    inside = np.ones(shape, bool) if region is None else np.asarray(region) != 0
+    if inside.shape != shape:
+        raise ShapeError(f"a region of {inside.shape} pixels for images of {shape}", fix="give one of their shape")
+    if not least > 0 or draws < 2:
+        raise ParameterError(f"least={least!r}, draws={draws!r}", fix="give positive numbers, two draws at least")
+    seen = np.array([name in names for name in observation.bands])
+    labels = bin_pixels(matched, seen, inside, least)
+    if not binned:
+        labels = _singles(labels)
+    if labels.max() < 0:
+        raise DataError(f"no pixel or bin reaches a signal-to-noise of {least:g}", fix="lower least=")
+    flux, error = summed(matched, labels)
+    signal = np.mean(flux[:, seen] / error[:, seen], axis=1)
+    whole = np.where(labels >= 0, 0, -1)
+    one, one_error = (_for_network(posterior, columns, a) for a in summed(matched, whole))
+    all_flux, all_error = (_for_network(posterior, columns, a) for a in (flux, error))
+    integrated = posterior.sample(one, one_error, redshift, draws=draws, seed=seed)
+    z = np.full(draws, float(redshift)) if redshift is not None else integrated.values["redshift"][0]
+    total = derived_of(posterior, integrated, redshift, names=_DERIVED)
+    steps = _shared(z, seed)
+    rows = [
+        _of_bins(posterior, all_flux[part], all_error[part], steps, draws, seed + 1 + number)
+        for number, part in enumerate(_parts(len(flux), progress))
+    ]
+    quantiles = {name: np.concatenate([row[0][name] for row in rows], axis=1) for name in rows[0][0]}
+    sums = {name: np.log10(np.sum([row[1][name] for row in rows], axis=0)) for name in _EXTENSIVE}
+    return ResolvedProperties(
+        labels,
+        np.bincount(labels[labels >= 0]),
+        signal,
+        quantiles,
+        np.concatenate([row[2] for row in rows]),
+        {name: np.quantile(values, LEVELS) for name, values in sums.items()},
+        {name: np.quantile(total[name][0], LEVELS) for name in _EXTENSIVE},
+        np.quantile(z, LEVELS),
+        _pixel_area(posterior, float(np.median(z)), observation.grid.pixel_scale),
+        matched,
+        observation.grid.wcs,
+    )
+
+
+def _columns(posterior: AmortizedPosterior, observation: Observation) -> dict[int, int]:
+    """Places of the observation's bands by those of the posterior's."""
+    own = observation.bands
+    found = {i: own.index(name) for i, name in enumerate(posterior.filters.names) if name in own}
+    if len(found) < 3:
+        raise FilterError(
+            f"the posterior knows {len(found)} of the bands {', '.join(own)}",
+            fix=f"use one for them; this one is for {', '.join(posterior.filters.names)}",
+        )
+    return found
+
+
+def _for_network(posterior: AmortizedPosterior, columns: dict[int, int], values: HostArray) -> HostArray:
+    found: HostArray = np.full((len(values), len(posterior.filters)), np.nan)
+    found[:, list(columns)] = values[:, list(columns.values())]
+    return found
+
+
+def _detecting(posterior: AmortizedPosterior, observation: Observation, columns: dict[int, int]) -> tuple[str, ...]:
+    wide = [i for i in columns if posterior.filters.names[i].lower().endswith("w")] or list(columns)
+    order = sorted(wide, key=lambda i: float(posterior.filters.pivot[i]))
+    return tuple(posterior.filters.names[i] for i in order[-3:])
+
+
+def _singles(labels: np.ndarray) -> np.ndarray:
+    """Labels of bins of one pixel only."""
+    size = np.bincount(labels[labels >= 0], minlength=1)
+    kept = np.where(labels >= 0, size[labels] == 1, False)
+    found = np.full(labels.shape, -1)
+    found[kept] = np.arange(kept.sum())
+    return found
+
+
+def _shared(redshifts: HostArray, seed: int) -> HostArray:
+    """Redshifts that all bins have in common, each for an equal part of their draws."""
+    if np.ptp(redshifts) == 0:
+        return redshifts[:1]
+    count = min(_REDSHIFTS, len(redshifts))
+    return np.asarray(np.random.default_rng(seed).choice(redshifts, count, replace=False))
+
+
+def _parts(count: int, progress: Callable[[int, int], None]) -> Any:
+    for first in range(0, count, _AT_ONCE):
+        progress(first, count)
+        yield slice(first, min(first + _AT_ONCE, count))
+    progress(count, count)
+
+
+def _of_bins(
+    posterior: AmortizedPosterior, flux: HostArray, error: HostArray, redshifts: HostArray, draws: int, seed: int
+) -> tuple[dict[str, HostArray], dict[str, HostArray], np.ndarray]:
+    """(3, bin) quantiles by name, (draw,) sums of masses and rates, and (bin,) flags."""
+    parts: list[dict[str, HostArray]] = []
+    flags = np.zeros(len(flux), int)
+    each = -(-draws // len(redshifts))
+    for number, z in enumerate(redshifts):
+        found = posterior.sample(flux, error, z, draws=each, seed=seed + 1000 * number)
+        derived = derived_of(posterior, found, z, names=_DERIVED)
+        parts.append({**{p: v for p, v in found.values.items() if v.ndim == 2}, **derived})
+        if number == len(redshifts) // 2:
+            flags = _flags(posterior, found, flux, error, z)
+    values = {name: np.concatenate([part[name] for part in parts], axis=1)[:, :draws] for name in parts[0]}
+    sums = {name: np.sum(10.0 ** np.asarray(values[name], float), axis=0) for name in _EXTENSIVE}
+    return {name: np.quantile(v, LEVELS, axis=1) for name, v in values.items()}, sums, flags
+
+
+def _flags(posterior: AmortizedPosterior, found: Any, flux: HostArray, error: HostArray, z: float) -> np.ndarray:
+    few = min(_JUDGED, found.log_prob.shape[1])
+    some = found._replace(
+        values={path: v[:, :few] for path, v in found.values.items()},
+        numbers=found.numbers[:, :few],
+        log_prob=found.log_prob[:, :few],
+    )
+    judged = trust(posterior, some, flux, error, z)
+    return np.asarray(UNUSUAL * judged.unusual + MISFIT * judged.misfit + FEW * (judged.effective < 3))
+
+
+def _pixel_area(posterior: AmortizedPosterior, redshift: float, pixel_scale: float) -> float:
+    cosmology = getattr(posterior.described.model.spectrum, "cosmology", None) or Cosmology()
+    distance = float(cosmology.luminosity_distance(redshift)) / (1 + redshift) ** 2
+    return float((distance * _KPC_PER_MPC_ARCSEC * pixel_scale) ** 2)

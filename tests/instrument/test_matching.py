@@ -1,0 +1,83 @@
+"""Images matched to one PSF show the same sky, and say how noisy they are."""
+
+import jax
+import numpy as np
+import pytest
+
+import scarlet_sed as ss
+from scarlet_sed.errors import DataError
+from scarlet_sed.instrument.matching import match_psfs
+
+SHAPE = (61, 67)
+POINTS = ((20.3, 24.8, 50.0), (37.6, 41.1, 30.0), (31.0, 30.2, -8.0))
+
+
+def sky(fwhm: float) -> np.ndarray:
+    """Points of light through a Gaussian PSF, sampled where pixels are."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    sigma = fwhm / np.sqrt(8 * np.log(2))
+    each = [f * np.exp(-0.5 * ((y - a) ** 2 + (x - b) ** 2) / sigma**2) for a, b, f in POINTS]
+    return np.sum(each, axis=0) / (2 * np.pi * sigma**2)
+
+
+def observed(more: float = 0.0, **options) -> ss.Observation:
+    """The same sky in two bands of different width."""
+    psfs = [ss.PSF.gaussian(w) for w in (2.6, 4.0)]
+    data = np.stack([sky(2.6), sky(4.0)]) + more
+    return ss.Observation(data, ("F115W", "F444W"), psfs, pixel_scale=0.03, **{"sigma": 0.05, **options})
+
+
+def test_bands_show_the_same_sky_after_matching():
+    found = match_psfs(observed(0.4, sky=0.4, calibration=[0.9, 1.0]))
+    assert found.band == "F444W"
+    inside = np.isfinite(found.images).all(axis=0)
+    assert inside[20:-20, 20:-20].all()
+    wide = sky(4.0)
+    np.testing.assert_allclose(found.images[0][inside] * 0.9, wide[inside], atol=4e-3 * wide.max())
+    np.testing.assert_allclose(found.images[1][inside], wide[inside], atol=1e-5)
+    assert found.mismatch[0] < 4e-3 and found.mismatch[1] == 0
+    other = match_psfs(observed(), "F115W")
+    assert other.band == "F115W" and other.mismatch[0] == 0
+    with pytest.raises(DataError, match="no band 'F200W'"):
+        match_psfs(observed(), "F200W")
+
+
+@pytest.mark.parametrize("correlated", [False, True])
+def test_noise_after_matching_is_what_is_said(rng, correlated):
+    """Standard deviation of single pixels, and the correlation of neighbours, over many draws of the noise."""
+    level = np.where(np.arange(SHAPE[1]) < 33, 0.05, 0.1) * np.ones((2, *SHAPE))
+    model: ss.Noise = ss.GaussianNoise()
+    if correlated:
+        lag = np.array([[0.1, 0.25, 0.1], [0.25, 1.0, 0.25], [0.1, 0.25, 0.1]])
+        model = ss.CorrelatedNoise(np.stack([lag, lag]), SHAPE)
+    draws = []
+    base = observed(sigma=level, noise=model)
+    for number in range(150):
+        noisy = base.with_data(np.asarray(base.noise.sample(jax.random.key(number), base.weights)))
+        draws.append(match_psfs(noisy))
+    first = draws[0]
+    for band in range(2):
+        every = np.stack([d.images[band] for d in draws])
+        middle = (slice(22, -22), slice(14, 30))
+        measured = every[:, middle[0], middle[1]].std()
+        assert measured == pytest.approx(np.mean(first.sigma[band][middle]), rel=0.04)
+        beside = every[:, 22:-22, 15:31] * every[:, middle[0], middle[1]]
+        lags = first.correlation.shape[-1] // 2
+        expected = first.correlation[band, lags, lags + 1]
+        assert np.mean(beside) / measured**2 == pytest.approx(expected, abs=0.05)
+    # twice as noisy on the other side
+    ratio = first.sigma[0][30, 50] / first.sigma[0][30, 20]
+    assert ratio == pytest.approx(2.0, rel=0.02)
+
+
+def test_masked_pixels_are_not_known_after_matching_and_others_are():
+    mask = np.zeros((2, *SHAPE), bool)
+    mask[0, 30, 20] = True
+    found = match_psfs(observed(mask=mask))
+    assert not np.isfinite(found.images[0, 30, 20]) and np.isinf(found.sigma[0, 30, 20])
+    assert np.isfinite(found.images[0, 30, 32]) and np.isfinite(found.images[1, 30, 20])
+
+
+def test_noise_without_variances_is_refused():
+    with pytest.raises(DataError, match="StudentT"):
+        match_psfs(observed().with_noise(ss.StudentT()))
