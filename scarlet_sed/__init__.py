@@ -20,6 +20,7 @@ from scarlet_sed.infer import (
     render_sources,
     truncated,
 )
+from scarlet_sed.infer.drawing import Isolated, isolate
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
 from scarlet_sed.infer.zero_points import zero_points
 from scarlet_sed.instrument.correlated import CorrelatedNoise
@@ -64,6 +65,10 @@ from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 
 if TYPE_CHECKING:
     from scarlet_sed import plot
+    from scarlet_sed.amortized.file import load_amortized
+    from scarlet_sed.amortized.photoz import PhotoZ, photoz
+    from scarlet_sed.amortized.posterior import AmortizedPosterior
+    from scarlet_sed.amortized.resolved import ResolvedProperties, map_properties
     from scarlet_sed.infer.sampling.approximate import approximate
     from scarlet_sed.infer.sampling.check import Check, check
     from scarlet_sed.infer.sampling.derived import Derived, derived
@@ -103,6 +108,12 @@ _LATER = {
     "save_posterior": "scarlet_sed.infer.sampling.export",
     "sample": "scarlet_sed.infer.sampling.sample",
     "simulate": "scarlet_sed.infer.simulate",
+    "AmortizedPosterior": "scarlet_sed.amortized.posterior",
+    "load_amortized": "scarlet_sed.amortized.file",
+    "map_properties": "scarlet_sed.amortized.resolved",
+    "photoz": "scarlet_sed.amortized.photoz",
+    "ResolvedProperties": "scarlet_sed.amortized.resolved",
+    "PhotoZ": "scarlet_sed.amortized.photoz",
     "choose_models": "scarlet_sed.start.auto",
     "detect": "scarlet_sed.start.detect",
     "measure": "scarlet_sed.start.detect",
@@ -117,6 +128,7 @@ __all__ = [
     "LMC",
     "PSF",
     "SMC",
+    "AmortizedPosterior",
     "Attenuation",
     "BandFiles",
     "BandLight",
@@ -153,6 +165,7 @@ __all__ = [
     "GaussianNoise",
     "Grid",
     "History",
+    "Isolated",
     "KriekConroy",
     "Laplace",
     "LogPosterior",
@@ -161,6 +174,7 @@ __all__ = [
     "Noise",
     "Observation",
     "Parameter",
+    "PhotoZ",
     "PhotometryFit",
     "PixelGrid",
     "Pixels",
@@ -169,6 +183,7 @@ __all__ = [
     "PowerLaw",
     "Predictive",
     "PropertyMaps",
+    "ResolvedProperties",
     "Salim",
     "SampleStatus",
     "ScarletSEDError",
@@ -198,14 +213,18 @@ __all__ = [
     "image_simplex",
     "initial_scene",
     "initialize",
+    "isolate",
     "laplace",
+    "load_amortized",
     "load_scene",
+    "map_properties",
     "measure",
     "milky_way",
     "numpyro_model",
     "observations_from_fits",
     "oversampled",
     "parameter",
+    "photoz",
     "plot",
     "position_angle",
     "posterior_predictive",

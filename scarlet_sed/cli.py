@@ -117,6 +117,18 @@ def _posterior_commands(commands: Any) -> None:
     photoz.add_argument("--error", default="flux_error_{band}", help="and their errors (flux_error_{band})")
     photoz.add_argument("--id", help="a column to copy (row numbers)")
 
+    maps = commands.add_parser("map", help="maps of stars and dust of a resolved galaxy, pixel by pixel")
+    maps.add_argument("given", help="folder that `fit --out` wrote, or a TOML file whose images show one galaxy")
+    maps.add_argument("--posterior", required=True, help="a file of `posterior train`")
+    maps.add_argument("--out", default="maps", metavar="DIR", help="folder for the results (maps)")
+    maps.add_argument("--source", help="of the fit; all others are taken off")
+    maps.add_argument("--observation", help="its name, where there are several")
+    maps.add_argument("--redshift", type=float, help="of the galaxy (from its integrated light)")
+    maps.add_argument("--least", type=float, default=5.0, help="signal-to-noise of a pixel or bin (5)")
+    maps.add_argument("--no-bins", action="store_true", help="leave pixels out that do not reach it alone")
+    maps.add_argument("--draws", type=int, default=200, help="of each bin (200)")
+    maps.add_argument("--seed", type=int, default=0, help="of everything random (0)")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 2 for bad input."""
@@ -146,6 +158,10 @@ def run(given: argparse.Namespace) -> str:
         return pipeline.run_photoz(given.catalog, given.posterior, given.out, names, given.id)
     if given.command == "sample":
         return _run_sample(given)
+    if given.command == "map":
+        wanted = ("source", "observation", "redshift", "least", "draws", "seed")
+        options = pipeline.MapOptions(**{name: getattr(given, name) for name in wanted}, binned=not given.no_bins)
+        return pipeline.run_map(given.given, given.posterior, given.out, options, _progress)
     if given.command == "demo":
         outcome = pipeline.run_demo(given.out, given.seed, progress=not given.quiet)
     else:

@@ -1,6 +1,6 @@
 """From images to a posterior in one command: three blended galaxies in 14 NIRCam bands, one behind a screen of dust.
 
-usage: python benchmarks/sampling/demo_posterior.py [--out demo_posterior] [--draws 600] [--seed 1]
+usage: python benchmarks/sampling/demo_posterior.py [--out demo_posterior] [--draws 900] [--seed 1]
 
 Draws the `jades` scene of populations.py, fits it from numbers that are not the truth, keeps the fit, and samples it as
 `scarlet-sed sample` does; the same command goes on from what is there. Ends with the status of the chains, how far the
@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("demo_posterior"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--warmup", type=int, default=300)
-    parser.add_argument("--draws", type=int, default=600)
+    parser.add_argument("--draws", type=int, default=900)
     parser.add_argument("--target-accept", type=float, default=0.95)
     options = parser.parse_args()
     begun = time.perf_counter()

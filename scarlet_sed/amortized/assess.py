@@ -10,7 +10,7 @@ import numpy as np
 
 from scarlet_sed.amortized.derived import derived_of
 from scarlet_sed.amortized.model import library
-from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.posterior import AmortizedDraws, AmortizedPosterior
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import WIDE, observe
 from scarlet_sed.parameters import as_float
@@ -48,6 +48,7 @@ class Row(NamedTuple):
         r2: one less the ratio of their squared errors to the variance of truths.
         within68, within95: share of truths in central intervals.
         width: median half width of the 68 % intervals.
+        pit: largest distance of the distribution of truths' places among their draws from the uniform one.
     """
 
     quantity: str
@@ -60,6 +61,30 @@ class Row(NamedTuple):
     within68: float
     within95: float
     width: float
+    pit: float
+
+
+class Joint(NamedTuple):
+    """All numbers of the objects in a bin together (TARP, Lemos et al. 2023, arXiv:2302.03026).
+
+    Args:
+        signal, missing, objects: as of `Row`.
+        deviation: largest distance of the expected coverage from the nominal one.
+        error: its standard deviation, by bootstrap; of so few objects it is never zero.
+    """
+
+    signal: tuple[float, float]
+    missing: int
+    objects: int
+    deviation: float
+    error: float
+
+
+class Assessed(NamedTuple):
+    """What was found: by quantity, and of all together."""
+
+    rows: list[Row]
+    joint: list[Joint]
 
 
 def simulations(posterior: AmortizedPosterior, survey: Survey, count: int, seed: int) -> Simulations:
@@ -125,7 +150,7 @@ def assess(
     draws: int = 200,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
-) -> list[Row]:
+) -> Assessed:
     """Judge a posterior on simulations.
 
     Args:
@@ -137,7 +162,8 @@ def assess(
         seed: of everything random.
         progress: called with a line at times.
     """
-    rows = []
+    rows: list[Row] = []
+    joint: list[Joint] = []
     redshift = made.values["redshift"]
     single = {path: np.asarray(v)[:, None] for path, v in made.values.items()}
     truths = quantities(posterior, single, redshift[:, None])
@@ -153,8 +179,50 @@ def assess(
             for low, high in pairwise(SIGNALS):
                 own = (made.signal >= low) & (made.signal < high)
                 if own.sum() > 1:
-                    rows.append(_row(name, (low, high), count, each[own], truths[name][own, 0]))
-    return rows
+                    rows.append(row_of(name, (low, high), count, each[own], truths[name][own, 0]))
+        nearer = _nearer(posterior, made, found, known, seed)
+        for low, high in pairwise(SIGNALS):
+            own = (made.signal >= low) & (made.signal < high)
+            if own.sum() > 1:
+                joint.append(Joint((low, high), count, int(own.sum()), *_deviation(nearer[own], seed)))
+    return Assessed(rows, joint)
+
+
+def _nearer(
+    posterior: AmortizedPosterior, made: Simulations, found: AmortizedDraws, known: bool, seed: int
+) -> HostArray:
+    """(object,) share of draws that are nearer to a place, drawn without looking at either, than the truth is.
+
+    Distances are those of parameters as they are, each in units of its spread over all truths.
+    """
+    paths = [*posterior.paths, *(() if known else ("redshift",))]
+    count, draws = found.log_prob.shape
+    total, there = np.zeros((count, draws)), np.zeros(count)
+    rng = np.random.default_rng([seed, 1])
+    for path in paths:
+        truth = np.asarray(made.values[path], float).reshape(count, -1)
+        drawn = np.asarray(found.values[path], float).reshape(count, draws, -1)
+        if path == "redshift":
+            truth, drawn = np.log1p(truth), np.log1p(drawn)
+        scale = np.maximum(truth.std(axis=0), 1e-9)
+        place = rng.normal(truth.mean(axis=0), scale, truth.shape)
+        total += np.sum(((drawn - place[:, None]) / scale) ** 2, axis=-1)
+        there += np.sum(((truth - place) / scale) ** 2, axis=-1)
+    nearer: HostArray = np.mean(total < there[:, None], axis=1)
+    return nearer
+
+
+def _deviation(nearer: HostArray, seed: int) -> tuple[float, float]:
+    rng = np.random.default_rng([seed, 2])
+    again = [_distance(rng.choice(nearer, len(nearer))) for _ in range(100)]
+    return _distance(nearer), float(np.std(again))
+
+
+def _distance(places: HostArray) -> float:
+    """Largest distance of an empirical distribution on zero to one from the uniform one."""
+    at = np.sort(places)
+    steps = np.arange(len(at) + 1) / len(at)
+    return float(max(np.max(steps[1:] - at), np.max(at - steps[:-1])))
 
 
 def without(fluxes: HostArray, count: int, seed: int) -> HostArray:
@@ -164,7 +232,8 @@ def without(fluxes: HostArray, count: int, seed: int) -> HostArray:
     return found
 
 
-def _row(name: str, signal: tuple[float, float], missing: int, draws: HostArray, truth: HostArray) -> Row:
+def row_of(name: str, signal: tuple[float, float], missing: int, draws: HostArray, truth: HostArray) -> Row:
+    """How (object, draw) draws of a quantity compare with (object,) truths."""
     q = np.quantile(draws, (0.025, 0.16, 0.5, 0.84, 0.975), axis=1)
     off = q[2] - truth
     return Row(
@@ -178,4 +247,5 @@ def _row(name: str, signal: tuple[float, float], missing: int, draws: HostArray,
         float(np.mean((truth > q[1]) & (truth < q[3]))),
         float(np.mean((truth > q[0]) & (truth < q[4]))),
         float(np.median(0.5 * (q[3] - q[1]))),
+        _distance((np.sum(draws < truth[:, None], axis=1) + 0.5) / (draws.shape[1] + 1)),
     )

@@ -19,9 +19,9 @@ from scarlet_sed.typing import HostArray
 LEVELS = (0.16, 0.5, 0.84)
 UNUSUAL, MISFIT, FEW = 1, 2, 4
 """Bits of flags: unlike the training; no drawn spectrum fits; fewer than three effective draws by exact weights."""
-_EXTENSIVE = ("log_mass", "log_surviving_mass", "log_sfr10", "log_sfr100")
+EXTENSIVE = ("log_mass", "log_surviving_mass", "log_sfr10", "log_sfr100")
 """What adds up over pixels, and is mapped as a surface density."""
-_DERIVED = (*_EXTENSIVE, "mean_age")
+_DERIVED = (*EXTENSIVE, "mean_age")
 _AT_ONCE = 1024
 """Bins whose draws are held at once."""
 _REDSHIFTS = 16
@@ -74,7 +74,7 @@ class ResolvedProperties(NamedTuple):
                 fix=f"choose among {', '.join(self.quantiles)} and {LEVELS}",
             )
         values = self.quantiles[name][LEVELS.index(level)]
-        if name in _EXTENSIVE:
+        if name in EXTENSIVE:
             values = values - np.log10(self.pixels * self.pixel_area)
         return self.painted(values)
 
@@ -111,7 +111,7 @@ def map_properties(
 
     Args:
         posterior: for the observation's bands.
-        observation: one pixel grid; neighbours taken off (`alone` takes them off by a fit).
+        observation: one pixel grid; neighbours taken off (`isolate` takes them off by a fit).
         redshift: of the galaxy; None to take it from its integrated light, whose doubt then goes into every pixel.
         region: (H, W) True for pixels that belong to the galaxy; all by default.
         least: mean signal-to-noise of a pixel or bin in the detecting bands.
@@ -158,7 +158,7 @@ def map_properties(
         for number, part in enumerate(_parts(len(flux), progress))
     ]
     quantiles = {name: np.concatenate([row[0][name] for row in rows], axis=1) for name in rows[0][0]}
-    sums = {name: np.log10(np.sum([row[1][name] for row in rows], axis=0)) for name in _EXTENSIVE}
+    sums = {name: np.log10(np.sum([row[1][name] for row in rows], axis=0)) for name in EXTENSIVE}
     return ResolvedProperties(
         labels,
         np.bincount(labels[labels >= 0]),
@@ -166,7 +166,7 @@ def map_properties(
         quantiles,
         np.concatenate([row[2] for row in rows]),
         {name: np.quantile(values, LEVELS) for name, values in sums.items()},
-        {name: np.quantile(total[name][0], LEVELS) for name in _EXTENSIVE},
+        {name: np.quantile(total[name][0], LEVELS) for name in EXTENSIVE},
         np.quantile(z, LEVELS),
         _pixel_area(posterior, float(np.median(z)), observation.grid.pixel_scale),
         matched,
@@ -236,7 +236,7 @@ def _of_bins(
         if number == len(redshifts) // 2:
             flags = _flags(posterior, found, flux, error, z)
     values = {name: np.concatenate([part[name] for part in parts], axis=1)[:, :draws] for name in parts[0]}
-    sums = {name: np.sum(10.0 ** np.asarray(values[name], float), axis=0) for name in _EXTENSIVE}
+    sums = {name: np.sum(10.0 ** np.asarray(values[name], float), axis=0) for name in EXTENSIVE}
     return {name: np.quantile(v, LEVELS, axis=1) for name, v in values.items()}, sums, flags
 
 

@@ -1,9 +1,10 @@
 """Draw a scene as an observation sees it, without fitting anything."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from scarlet_sed.errors import SourceError
 from scarlet_sed.infer.build import as_observations
 from scarlet_sed.infer.posterior import LogPosterior, images, source_images, stamp_fluxes
 from scarlet_sed.instrument.observation import Observation
@@ -24,6 +25,41 @@ def render_sources(scene: Scene, observation: Observation) -> dict[str, HostArra
         name: np.asarray(source_images(posterior.program, posterior.start, np.int32(index))[0])
         for index, name in enumerate(scene.sources)
     }
+
+
+class Isolated(NamedTuple):
+    """A source among others.
+
+    Args:
+        observation: with the modelled light of all others taken off.
+        share: (band, H, W) of the modelled light that is the source's; zero where there is none.
+    """
+
+    observation: Observation
+    share: HostArray
+
+
+def isolate(scene: Scene, observation: Observation, source: str) -> Isolated:
+    """Take the light of all sources but one off the data; what the model leaves of the data stays.
+
+    Args:
+        scene: fitted.
+        observation: with its fitted sky, calibration and shift.
+        source: the name of the one that stays.
+
+    Raises:
+        SourceError: if there is no such source.
+    """
+    models = render_sources(scene, observation)
+    if source not in models:
+        raise SourceError(f"there is no source {source!r}", fix=f"choose among {', '.join(models)}")
+    others: HostArray = np.zeros(observation.shape)
+    for name, image in models.items():
+        others += 0.0 if name == source else image
+    own = np.maximum(models[source], 0.0)
+    total = own + np.maximum(others, 0.0)
+    share = np.where(total > 0, own / np.where(total > 0, total, 1.0), 0.0)
+    return Isolated(observation.with_data(np.asarray(observation.data, float) - others), share)
 
 
 def truncated(scene: Scene, observations: Any) -> dict[str, float]:

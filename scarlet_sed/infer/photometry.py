@@ -65,6 +65,7 @@ def fit_photometry(
     starts: int = 24,
     steps: int = 40,
     seed: int = 0,
+    begin: Callable[[HostArray, HostArray], HostArray] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> PhotometryFit:
     """Fit a spectrum to every row of a catalogue of fluxes: maxima of the log-posterior from many starts.
@@ -85,6 +86,9 @@ def fit_photometry(
         starts: per galaxy.
         steps: a quarter of them for every start, half for the best third, and twice as many for the best eighth.
         seed: of the library.
+        begin: gives (galaxy, start, n) unconstrained numbers for (galaxy, band) fluxes and errors (infinite where a
+            band is missing), such as an amortized posterior's draws, instead of library and starts; all of these
+            starts are taken uphill.
         progress: called with a line at times.
 
     Raises:
@@ -101,14 +105,17 @@ def fit_photometry(
         raise ParameterError("nothing is free in this spectrum", fix="give parameters priors")
     spectrum(filters, _lowest_redshift(prior, known))  # filters and domain, once, on concrete numbers
     key = jax.random.key(seed)
-    begin, drawn = starting_points(model, filters, flux, error, known, key, library, starts, progress)
-    fitted = _fitted(model, filters, flux, error, known, begin, steps, progress)
+    if begin is not None:
+        fitted = _fitted(model, filters, flux, error, known, begin(flux, error), steps, progress)
+        return _result(model, filters, flux, error, known, fitted, prior is not None)
+    first, drawn = starting_points(model, filters, flux, error, known, key, library, starts, progress)
+    fitted = _fitted(model, filters, flux, error, known, first, steps, progress)
     if prior is not None:
         # where redshift is right, age, dust and metallicity may still sit in a minor mode
         best = fitted.position[np.arange(len(flux)), np.argmin(fitted.value, axis=1)]
         there = np.asarray(redshifts(model, as_float(best)))
-        begin = starts_around(model, filters, flux, error, drawn, there, _FEWEST)
-        again = _fitted(model, filters, flux, error, known, begin, steps, progress)
+        near = starts_around(model, filters, flux, error, drawn, there, _FEWEST)
+        again = _fitted(model, filters, flux, error, known, near, steps, progress)
         fitted = _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(fitted, again, strict=True)))
     return _result(model, filters, flux, error, known, fitted, prior is not None)
 

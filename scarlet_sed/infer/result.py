@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from scarlet_sed.constraints import bijection, keeps_unit_sum
-from scarlet_sed.errors import ParameterError, SourceError
 from scarlet_sed.infer.covariance import Laplace
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.gaussian import Gaussian
@@ -103,27 +102,6 @@ class FitResult(NamedTuple):
             drawn = source_images(program, self.values, np.int32(index))
             found[name] = {o.name: np.asarray(i) for o, i in zip(self.observations, drawn, strict=True)}
         return found
-
-    def alone(self, source: str, observation: str | None = None) -> Observation:
-        """An observation with the fitted light of all other sources taken off.
-
-        Args:
-            source: the one that stays, with what the fit leaves of the data.
-            observation: its name; None for the first.
-
-        Raises:
-            SourceError: if there is no such source.
-            ParameterError: if there is no such observation.
-        """
-        models = self.source_models()
-        if source not in models:
-            raise SourceError(f"there is no source {source!r}", fix=f"choose among {', '.join(models)}")
-        own = next((o for o in self.observations if observation in (None, o.name)), None)
-        if own is None:
-            names = ", ".join(o.name for o in self.observations)
-            raise ParameterError(f"there is no observation {observation!r}", fix=f"choose among {names}")
-        others = sum((np.asarray(images[own.name], float) for name, images in models.items() if name != source), 0.0)
-        return own.with_data(np.asarray(own.data, float) - others)
 
 
 def make_result(

@@ -26,6 +26,7 @@ class Matched(NamedTuple):
         images: (band, H, W) nJy a pixel, without sky, corrected for calibration and Milky Way; NaN where not known.
         sigma: (band, H, W) standard deviation of single pixels; infinite where not known.
         correlation: (band, 2 lags + 1, 2 lags + 1) of the noise of neighbouring pixels, one in the middle.
+        bands: names.
         band: whose PSF it is.
         mismatch: (band,) largest difference of a matched PSF from that of `band`, over the latter's peak.
     """
@@ -33,6 +34,7 @@ class Matched(NamedTuple):
     images: HostArray
     sigma: HostArray
     correlation: HostArray
+    bands: tuple[str, ...]
     band: str
     mismatch: HostArray
 
@@ -82,7 +84,7 @@ def match_psfs(observation: Observation, band: str | None = None, *, lags: int =
         peak = np.fft.irfft2(seen[target], canvas).max()
         rows.append((image * factor[each], sigma * factor[each], shared, np.abs(spread).max() / peak))
     images, sigmas, correlations, mismatch = (np.stack(column) for column in zip(*rows, strict=True))
-    return Matched(images, sigmas, correlations, bands[target], mismatch)
+    return Matched(images, sigmas, correlations, bands, bands[target], mismatch)
 
 
 def _index(bands: tuple[str, ...], band: str) -> int:

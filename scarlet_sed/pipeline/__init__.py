@@ -10,10 +10,12 @@ from scarlet_sed.pipeline.sample_options import SampleOptions
 
 if TYPE_CHECKING:
     from scarlet_sed.pipeline.amortized import evaluate_posterior, run_photoz, train_posterior
+    from scarlet_sed.pipeline.mapping import MapOptions, run_map
     from scarlet_sed.pipeline.sampling import Sampled, run_sample
 
 __all__ = [
     "PARTS",
+    "MapOptions",
     "Outcome",
     "SampleOptions",
     "Sampled",
@@ -23,6 +25,7 @@ __all__ = [
     "run_check",
     "run_demo",
     "run_fit",
+    "run_map",
     "run_photoz",
     "run_sample",
     "train",
@@ -31,6 +34,8 @@ __all__ = [
 
 # imported when first used: what samples, diagnoses or trains takes a second, which fits do without
 _LATER = {
+    "MapOptions": "scarlet_sed.pipeline.mapping",
+    "run_map": "scarlet_sed.pipeline.mapping",
     "Sampled": "scarlet_sed.pipeline.sampling",
     "run_sample": "scarlet_sed.pipeline.sampling",
     "run_photoz": "scarlet_sed.pipeline.amortized",

@@ -1,6 +1,6 @@
 """Amortized posteriors from the command line: training, judging, redshifts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
 
-from scarlet_sed.amortized.assess import assess, simulations
+from scarlet_sed.amortized.assess import Assessed, assess, simulations
 from scarlet_sed.amortized.file import load_amortized, read_amortized
 from scarlet_sed.amortized.learn import train_amortized
 from scarlet_sed.amortized.photoz import photoz
@@ -70,16 +70,26 @@ def evaluate_posterior(
     posterior, record = read_amortized(path)
     survey = Survey.of_plain(record["record"]["survey"])
     made = simulations(posterior, survey, objects, seed)
-    rows = assess(posterior, made, missing=missing, known=not free, draws=draws, seed=seed, progress=progress)
+    found = assess(posterior, made, missing=missing, known=not free, draws=draws, seed=seed, progress=progress)
     if out is not None:
-        write_json(Path(out), {"posterior": str(path), "free": free, "rows": [row._asdict() for row in rows]})
-    head = f"{'':34s}     S/N missing      n    bias     rms     R2  68 %  95 %  width"
-    lines = [
-        f"{r.quantity:34s}{r.signal[0]:4.0f}-{r.signal[1]:<3.0f}{r.missing:8d}{r.objects:7d}{r.bias:+8.3f}{r.rms:8.3f}"
-        f"{r.r2:7.3f}{r.within68:6.2f}{r.within95:6.2f}{r.width:7.3f}"
-        for r in rows
-    ]
-    return "\n".join([head, *lines])
+        rows, joint = ([row._asdict() for row in each] for each in (found.rows, found.joint))
+        write_json(Path(out), {"posterior": str(path), "free": free, "rows": rows, "joint": joint})
+    return "\n".join(table_of(found))
+
+
+def table_of(found: Assessed) -> Iterator[str]:
+    """The lines of a table."""
+    yield f"{'':34s}     S/N missing      n    bias     rms     R2  68 %  95 %  width    PIT"
+    for r in found.rows:
+        yield (
+            f"{r.quantity:34s}{r.signal[0]:4.0f}-{r.signal[1]:<3.0f}{r.missing:8d}{r.objects:7d}{r.bias:+8.3f}"
+            f"{r.rms:8.3f}{r.r2:7.3f}{r.within68:6.2f}{r.within95:6.2f}{r.width:7.3f}{r.pit:7.3f}"
+        )
+    for j in found.joint:
+        yield (
+            f"{'all together (TARP)':34s}{j.signal[0]:4.0f}-{j.signal[1]:<3.0f}{j.missing:8d}{j.objects:7d}"
+            f"   largest deviation {j.deviation:.3f} +- {j.error:.3f}"
+        )
 
 
 def run_photoz(catalog: str, posterior: str, out: str, columns: tuple[str, str], identity: str | None) -> str:

@@ -34,7 +34,7 @@ def property_maps(maps: PropertyMaps | Posterior, source: str = "", *, count: in
     shown = own.bright(_SHOWN)
     if not shown.any():  # a source without light
         shown = np.ones_like(shown)
-    window = _window(shown)
+    window = window_of(shown)
     panels: list[tuple[str, str, HostArray, str]] = [
         ("$A_V$", "mag", own.av, "inferno"),
         ("$A_V$, standard deviation", "mag", own.av_sd, "cividis"),
@@ -46,13 +46,16 @@ def property_maps(maps: PropertyMaps | Posterior, source: str = "", *, count: in
     height, width = (s.stop - s.start for s in window)
     figure = new_figure(_PANEL * len(panels), _PANEL * height / width + 0.75)
     for axes, (title, unit, values, colors) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        _panel(axes, own, np.where(shown, values, np.nan)[window], window, title, unit, colors)
-    _scale_bar(figure.axes[0], own.frame.pixel_scale, width, height)
+        panel(axes, np.where(shown, values, np.nan)[window], title, unit, colors)
+        for inside in (own.bright(share)[window] for share in _LINES):
+            if inside.any() and not inside.all():
+                axes.contour(inside.astype(float), [0.5], colors="white", linewidths=0.8)
+    scale_bar(figure.axes[0], own.frame.pixel_scale, width, height)
     return figure
 
 
-def _window(shown: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns around what is shown."""
+def window_of(shown: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns around (H, W) pixels that are shown."""
     found = []
     for axis in (1, 0):
         at, size = np.flatnonzero(shown.any(axis=axis)), shown.shape[1 - axis]
@@ -61,26 +64,33 @@ def _window(shown: np.ndarray) -> tuple[slice, slice]:
     return found[0], found[1]
 
 
-def _panel(
-    axes: Axes, own: PropertyMaps, values: HostArray, window: tuple[slice, slice], title: str, unit: str, colors: str
+def panel(
+    axes: Axes, values: HostArray, title: str, unit: str, colors: str, limits: tuple[float, float] | None = None
 ) -> None:
+    """An image with a colour bar below.
+
+    Args:
+        axes: where.
+        values: (h, w); NaN is left blank.
+        title, unit: in words.
+        colors: name of a colour map.
+        limits: of the colours; None for all values.
+    """
     image_axes(axes, title)
     known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    low, high = limits or ((float(known.min()), float(known.max())) if known.size else (0.0, 1.0))
     if high - low < 1e-3 * abs(high):
         # the same everywhere: what is left is rounding
         low, high = low - 0.5 * abs(low) - 1e-3, high + 0.5 * abs(high) + 1e-3
     image = axes.imshow(values, origin="lower", cmap=colors, vmin=low, vmax=high, interpolation="nearest")
-    for inside in (own.bright(share)[window] for share in _LINES):
-        if inside.any() and not inside.all():
-            axes.contour(inside.astype(float), [0.5], colors="white", linewidths=0.8)
     bar = axes.figure.colorbar(image, ax=axes, location="bottom", shrink=0.85, pad=0.03, aspect=24)
     bar.set_label(unit, fontsize=8, color=INK)
     bar.ax.tick_params(colors=INK, labelsize=7)
     bar.outline.set_visible(False)
 
 
-def _scale_bar(axes: Axes, pixel_scale: float, width: int, height: int) -> None:
+def scale_bar(axes: Axes, pixel_scale: float, width: int, height: int) -> None:
+    """A line of a round number of arcsec, for an image of so many pixels of `pixel_scale` arcsec."""
     arcsec = max((b for b in (0.1, 0.2, 0.5, 1, 2, 5, 10) if b / pixel_scale < 0.4 * width), default=0.1)
     start, row = 0.03 * width, 0.03 * height
     axes.plot([start, start + arcsec / pixel_scale], [row, row], color=INK, linewidth=1.6)

@@ -1,6 +1,7 @@
 """From fluxes to physics: sources with free fluxes get stellar populations that start where those fluxes say."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.start.fluxes import LinearFluxes, linear_fluxes
 from scarlet_sed.start.observations import Observations, as_list
 from scarlet_sed.typing import HostArray
+
+Begin = Callable[[StellarPopulation, Filters, HostArray, HostArray, Any], HostArray]
+"""(galaxy, start, n) unconstrained numbers for a spectrum, filters, (galaxy, band) fluxes and errors, and redshifts."""
 
 _TEMPERATURES = (1500.0, 50_000.0)
 """K, of stars."""
@@ -67,6 +71,7 @@ def with_populations(
     redshift: dist.Distribution | None = None,
     known: Mapping[str, float] | None = None,
     floor: float = 0.02,
+    begin: Begin | None = None,
     progress: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Populated:
@@ -84,6 +89,8 @@ def with_populations(
         redshift: prior for sources without a known one; None for uniform from 0.02 to 12.
         known: fixed redshifts by source.
         floor: see `fit_photometry`.
+        begin: where those fits begin instead of at draws from the priors: `partial(network_starts, posterior)`, with an
+            amortized posterior for such populations.
         progress: called with a line at times.
         **options: of `fit_photometry`.
 
@@ -107,7 +114,15 @@ def with_populations(
         if rows.size:
             at = given if isinstance(given, dist.Distribution) else np.array(given)[rows]
             fit = fit_photometry(
-                flux[rows], error[rows], filters, population, at, floor=floor, progress=progress, **options
+                flux[rows],
+                error[rows],
+                filters,
+                population,
+                at,
+                floor=floor,
+                begin=None if begin is None else partial(_begun, begin, population, filters, at),
+                progress=progress,
+                **options,
             )
             starts |= {chosen[row]: Start(fit, index) for index, row in enumerate(rows)}
     sources = dict(scene.sources)
@@ -127,6 +142,12 @@ def with_populations(
         starts,
         tuple(chosen[row] for row in stars),
     )
+
+
+def _begun(
+    begin: Begin, population: StellarPopulation, filters: Filters, redshift: Any, flux: HostArray, error: HostArray
+) -> HostArray:
+    return begin(population, filters, flux, error, redshift)
 
 
 def _is_point(source: Source) -> bool:

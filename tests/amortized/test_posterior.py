@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from scarlet_sed.amortized.assess import assess, simulations, without
+from scarlet_sed.amortized.assess import assess, row_of, simulations, without
 from scarlet_sed.amortized.file import load_amortized, read_record, save_amortized
 from scarlet_sed.amortized.posterior import effective
 from scarlet_sed.amortized.training import train
@@ -91,13 +91,26 @@ def test_simulated_objects_are_judged():
     posterior = small.posterior()
     made = simulations(posterior, small.survey(), 200, 7)
     assert made.fluxes.shape == (200, 7) and made.signal.min() >= 1
-    rows = assess(posterior, made, missing=(0, 2), known=False, draws=40)
+    found = assess(posterior, made, missing=(0, 2), known=False, draws=40)
+    rows = found.rows
+    assert {joint.missing for joint in found.joint} == {0, 2}
     assert {row.quantity for row in rows} >= {"log_mass", "log_age", "ln(1+z)", "attenuation.av"}
     assert {row.missing for row in rows} == {0, 2}
     for row in rows:
         assert 0 <= row.within68 <= row.within95 <= 1 and row.rms >= abs(row.bias) - 1e-6 and row.width > 0
     taken = without(made.fluxes, 2, 0)
     assert np.all(np.isnan(taken).sum(axis=1) == 2)
+
+
+@pytest.mark.parametrize(("width", "within", "wrong"), [(1.0, 0.68, False), (2.5, 0.987, True)])
+def test_an_assessment_tells_right_widths_from_wrong_ones(rng, width, within, wrong):
+    """Truths with unit normal errors: draws of the right width cover them as they should, wider ones more often."""
+    truth = rng.normal(size=4000) * 5
+    draws = (truth + rng.normal(size=4000))[:, None] + width * rng.normal(size=(4000, 300))
+    row = row_of("x", (1.0, 5.0), 0, draws, truth)
+    assert row.within68 == pytest.approx(within, abs=0.02) and row.width == pytest.approx(width, rel=0.05)
+    assert row.r2 == pytest.approx(1 - 1 / 25, abs=0.01) and abs(row.bias) < 0.06
+    assert (row.pit > 0.05) is wrong
 
 
 def test_bad_fluxes_are_named():

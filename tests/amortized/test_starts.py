@@ -1,0 +1,52 @@
+"""Fits begin at draws of a network that the exact likelihood likes."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+import scarlet_sed as ss
+from scarlet_sed.amortized.starts import network_starts
+from scarlet_sed.errors import FilterError, ParameterError
+from scarlet_sed.infer.starting_points import FluxModel
+from tests.amortized import small
+
+
+def test_starts_are_the_most_probable_draws_of_several_redshifts():
+    posterior = small.posterior()
+    flux, error, _ = small.objects(4)
+    found = network_starts(posterior, small.spectrum(), small.FILTERS, flux, error, small.REDSHIFT, starts=6, seed=2)
+    model = FluxModel.of(small.spectrum(), small.REDSHIFT)
+    assert found.shape == (4, 6, sum(model.sizes.values()))
+    drawn = posterior.sample(flux, error, draws=256, seed=2)
+    height = posterior.log_target(drawn.values, flux, error)
+    for row in range(4):
+        best = int(np.argmax(height[row]))
+        values = model.values(found[row, 0])
+        for path in ("log_mass", "attenuation.av", "redshift"):
+            assert float(values[path]) == pytest.approx(float(drawn.values[path][row, best]), rel=1e-3, abs=1e-3)
+        apart = np.log1p([float(model.values(u)["redshift"]) for u in found[row, :3]])
+        assert np.min(np.abs(np.diff(np.sort(apart)))) > 0.02
+
+
+def test_a_fit_from_few_drawn_starts_is_as_good_as_one_from_the_library():
+    posterior = small.posterior()
+    flux, error, redshift = small.objects(3)
+    flux = np.where(np.isfinite(flux), flux, 0.0)
+    begin = partial(network_starts, posterior, small.spectrum(), small.FILTERS, redshift=redshift)
+    options = {"filters": small.FILTERS, "spectrum": small.spectrum(), "redshift": redshift}
+    few = ss.fit_photometry(flux, error, begin=begin, **options)
+    many = ss.fit_photometry(flux, error, library=2000, **options)
+    np.testing.assert_allclose(few.log_posterior, many.log_posterior, atol=0.3)
+    assert few.modes.shape == (3, 6)
+
+
+def test_a_posterior_for_something_else_is_refused():
+    posterior = small.posterior()
+    flux, error, redshift = small.objects(2)
+    other = ss.deep_field_population()
+    with pytest.raises(ParameterError, match="differ in"):
+        network_starts(posterior, other, small.FILTERS, flux, error, redshift)
+    two = ss.Filters.load(["f090w", "f115w"])
+    with pytest.raises(FilterError, match="2 of the bands"):
+        network_starts(posterior, small.spectrum(), two, flux[:, :2], error[:, :2], redshift)
