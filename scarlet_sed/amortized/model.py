@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.normal import PriorMap
 from scarlet_sed.constraints import bijection
-from scarlet_sed.errors import ParameterError
+from scarlet_sed.errors import DomainError, ParameterError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.infer.starting_points import FluxModel
 from scarlet_sed.parameters import as_float, to_device
@@ -112,12 +112,19 @@ class Described(eqx.Module):
 
     def log_prior(self, values: dict[str, Array]) -> Array:
         """Natural logarithm of the prior density in unconstrained numbers; the amplitude counts as it is."""
-        found = jnp.where(self.inside(values), 0.0, -jnp.inf)
+        found = jnp.where(self.inside(values), 0.0, -jnp.inf) + self.log_jacobian(values)
+        for path, prior in self.model.priors.items():
+            if path != self.path:
+                found += jnp.sum(prior.log_prob(values[path]))
+        return found
+
+    def log_jacobian(self, values: dict[str, Array]) -> Array:
+        """Logarithm of the volume of parameters in that of unconstrained numbers; the amplitude counts as it is."""
+        found = jnp.zeros(())
         for path, prior in self.model.priors.items():
             if path != self.path:
                 transform = bijection(prior, self.model.shapes[path])
-                volume = transform.log_abs_det_jacobian(transform.inv(values[path]), values[path])
-                found += jnp.sum(prior.log_prob(values[path])) + jnp.sum(volume)
+                found += jnp.sum(transform.log_abs_det_jacobian(transform.inv(values[path]), values[path]))
         return found
 
     def inside(self, values: dict[str, Array]) -> Array:
@@ -168,6 +175,9 @@ def library(
         count: how many.
         seed: of everything random.
         progress: called with the rows done and their number.
+
+    Raises:
+        DomainError: if a spectrum is not finite.
     """
 
     def rows(keys: Array) -> tuple[Array, Array, Array]:
@@ -175,6 +185,15 @@ def library(
 
     shown = {} if progress is None else {"progress": progress}
     found = by_chunks(rows, jax.random.split(jax.random.key(seed), count), **shown)
+    lost = ~np.isfinite(found[2]).all(axis=1)
+    if lost.any():
+        row = int(np.argmax(lost))
+        values = described.with_mass(as_float(found[0][row]), as_float(AMPLITUDE))
+        told = ", ".join(f"{path} {np.asarray(value)}" for path, value in values.items())
+        raise DomainError(
+            f"{lost.sum()} of {count} spectra are not finite, one at redshift {found[1][row]:.3f} with {told}",
+            fix="narrow the priors to what the engine knows",
+        )
     return Library(*(to_device(each, np.float32) for each in found))
 
 

@@ -266,50 +266,75 @@ def _stand_ins(inside: HostArray) -> np.ndarray:
     return order
 
 
+class OneDrawn(NamedTuple):
+    """Draws for one object, as of `AmortizedDraws`, and whether each mass is one of the prior's."""
+
+    values: dict[str, Array]
+    numbers: Array
+    log_prob: Array
+    inside: Array
+
+
+def drawn_for(
+    posterior: AmortizedPosterior, measured: Measured, redshift: Array, key: Array, draws: int, free: bool
+) -> OneDrawn:
+    """Draw for one object. Traced.
+
+    Args:
+        posterior: to draw from.
+        measured: fluxes.
+        redshift: where it is not free.
+        key: of everything random.
+        draws: how many.
+        free: whether to draw the redshift.
+    """
+    networks, described = posterior.networks, posterior.described
+    far, own = jax.random.split(key)
+    base = jax.random.normal(own, (draws, described.numbers))
+    at, log_z = jnp.broadcast_to(redshift, (draws,)), jnp.zeros(draws)
+    if free:
+        density = networks.redshift
+        assert density is not None
+        at = density.sample(measured, jax.random.split(far, draws))
+        log_z = jax.vmap(partial(density.log_prob, measured))(at)
+        summary = jax.vmap(lambda z: networks.summary(measured, z))(at)
+    else:
+        summary = jnp.broadcast_to(networks.summary(measured, redshift), (draws, networks.embedding.biases[-1].size))
+    numbers, volume = jax.vmap(networks.flow.bijection.transform_and_log_det)(base, summary)
+    values, wide = jax.vmap(lambda n, z: described.values(n, measured, z))(numbers, at)
+    inside = jax.vmap(described.inside)(values)
+    log_prob = jnp.sum(-0.5 * base**2 - 0.5 * np.log(2 * np.pi), axis=-1) - volume - wide + log_z
+    return OneDrawn({**values, **({"redshift": at} if free else {})}, numbers, log_prob, inside)
+
+
+def density_of(
+    posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
+) -> Array:
+    """The network's log-density of one set of values of one object, see `AmortizedPosterior.log_prob`. Traced."""
+    networks = posterior.networks
+    numbers, wide = posterior.described.numbers_of(values, measured, redshift)
+    found = networks.flow.log_prob(numbers, networks.summary(measured, redshift)) - wide
+    if free:
+        assert networks.redshift is not None
+        found += networks.redshift.log_prob(measured, redshift)
+    return found
+
+
 @eqx.filter_jit
 def _sampled(
     posterior: AmortizedPosterior, measured: Measured, redshift: Array, keys: Array, draws: int, free: bool
 ) -> tuple[dict[str, Array], Array, Array, Array]:
-    networks, described = posterior.networks, posterior.described
-
-    def one(measured: Measured, z: Array, key: Array) -> tuple[dict[str, Array], Array, Array, Array]:
-        far, own = jax.random.split(key)
-        base = jax.random.normal(own, (draws, described.numbers))
-        at, log_z = jnp.broadcast_to(z, (draws,)), jnp.zeros(draws)
-        if free:
-            density = networks.redshift
-            assert density is not None
-            at = density.sample(measured, jax.random.split(far, draws))
-            log_z = jax.vmap(partial(density.log_prob, measured))(at)
-            summary = jax.vmap(lambda z: networks.summary(measured, z))(at)
-        else:
-            summary = jnp.broadcast_to(networks.summary(measured, z), (draws, networks.embedding.biases[-1].size))
-        numbers, volume = jax.vmap(networks.flow.bijection.transform_and_log_det)(base, summary)
-        values, wide = jax.vmap(lambda n, z: described.values(n, measured, z))(numbers, at)
-        inside = jax.vmap(described.inside)(values)
-        log_prob = jnp.sum(-0.5 * base**2 - 0.5 * np.log(2 * np.pi), axis=-1) - volume - wide + log_z
-        return {**values, **({"redshift": at} if free else {})}, numbers, log_prob, inside
-
-    return jax.vmap(one)(measured, redshift, keys)
+    found = jax.vmap(lambda m, z, key: drawn_for(posterior, m, z, key, draws, free))(measured, redshift, keys)
+    return found.values, found.numbers, found.log_prob, found.inside
 
 
 @eqx.filter_jit
 def _log_prob(
     posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
 ) -> Array:
-    networks, described = posterior.networks, posterior.described
-
-    def one(measured: Measured, values: dict[str, Array], z: Array) -> Array:
-        numbers, wide = described.numbers_of(values, measured, z)
-        found = networks.flow.log_prob(numbers, networks.summary(measured, z)) - wide
-        if free:
-            assert networks.redshift is not None
-            found += networks.redshift.log_prob(measured, z)
-        return found
-
     def each(measured: Measured, z: Array, values: dict[str, Array]) -> Array:
         zs = values["redshift"] if free else jnp.broadcast_to(z, next(iter(values.values())).shape[:1])
-        return jax.vmap(lambda v, z: one(measured, v, z))(values, zs)
+        return jax.vmap(lambda v, z: density_of(posterior, measured, z, v, free))(values, zs)
 
     return jax.vmap(each)(measured, redshift, values)
 

@@ -216,6 +216,25 @@ class Program(eqx.Module):
         drawn = only.stamps(values)
         return tuple(only._observe(observation, drawn, values, with_sky=False) for observation in only.observations)
 
+    def unit_images(self, values: FamilyValues, group: int, row: Array | int) -> tuple[Array, ...]:
+        """(band, height, width) images of one component alone that shines with 1 nJy in every band, without sky.
+
+        Args:
+            values: of the parameters.
+            group, row: of the component, which has no screens.
+        """
+        drawn = self._draw(self.groups[group], values)
+        shining = (jnp.arange(drawn.stamps.shape[0]) == row).astype(drawn.stamps.dtype)
+        found = []
+        for observation in self.observations:
+            instrument = materialize(observation.instrument, values)
+            factor = instrument.calibration * jnp.exp(-NATURAL_PER_MAGNITUDE * instrument.foreground)
+            shape = observation.operator.canvas_shape
+            canvas = paste(shining[:, None] * factor, drawn.stamps, self.groups[group].offsets, shape)
+            shift = None if instrument.shift is None else instrument.shift @ self.matrix.T
+            found.append(observation.operator(canvas, shift))
+        return tuple(found)
+
     def one_by_one(
         self, values: FamilyValues, function: Callable[[tuple[Array, ...]], tuple[Array, ...]]
     ) -> tuple[Array, ...]:

@@ -82,6 +82,18 @@ def test_every_history_has_finite_fluxes_and_gradients(tiny: NeuralEmulator) -> 
         assert all(np.all(np.isfinite(slope)) for slope in jax.tree.leaves(slopes))
 
 
+@pytest.mark.parametrize("fraction", [1e-6, 3.65e-4, 2e-3])
+def test_an_onset_before_the_youngest_that_networks_know_counts_as_that(fraction: float) -> None:
+    """At redshift 11.7 the universe is 0.37 Gyr old; the networks were trained from 1 Myr on."""
+
+    def light(**times: float) -> np.ndarray:
+        history = ss.DelayedTau(log_tau=-0.9, **times)
+        population = ss.StellarPopulation(9.0, 0.38, -3.0, history=history, intergalactic=False)
+        return np.asarray(population(ss.Filters.load(["F150W", "F277W", "F444W"]), 11.7))
+
+    np.testing.assert_allclose(light(age_fraction=fraction), light(age=1e-3), rtol=1e-4)
+
+
 def test_the_weight_file_says_where_it_comes_from(tiny: NeuralEmulator, folder: Path) -> None:
     header = read_header(folder / "tiny.npz")
     assert set(header["training"]["parts"]) == set(PARTS) - {"lines"}

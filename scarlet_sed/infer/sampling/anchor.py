@@ -54,20 +54,30 @@ class Anchor(NamedTuple):
         inside = jnp.ones((), bool)
         if not self.row:
             return values, inside
+        moved = self._moved(program, values, -1.0)
+        for family in {slot.family for slot in slots if slot is not None}:
+            support = base_support(program.families[family].prior)
+            inside = inside & jnp.all(support(moved[family]) | (program.families[family].valid == 0))
+        return moved, inside
+
+    def undone(self, program: Program, values: FamilyValues) -> FamilyValues:
+        """Parameters whose amplitudes do not follow yet, from those where they do."""
+        return self._moved(program, values, 1.0) if self.row else values
+
+    def _moved(self, program: Program, values: FamilyValues, sign: float) -> FamilyValues:
+        """Amplitudes moved by how much brighter a component is than at the maximum, whatever its amplitude."""
         totals = [jnp.zeros(row.shape) for row in self.row]
         for found, shares in zip(program.fluxes_at(values), self.share, strict=True):
             totals = [t + jnp.sum(share * flux, axis=-1) for t, share, flux in zip(totals, shares, found, strict=True)]
         moved = list(values)
+        slots = [amplitude(group) for group in program.groups]
         for slot, total, level, row in zip(slots, totals, self.level, self.row, strict=True):
             if slot is not None:
                 follows = row < _NONE
                 brighter = jnp.log10(jnp.where(follows, total, 1.0)) - (slot(values) - level)
                 change = jnp.where(follows, brighter, 0.0)
-                moved[slot.family] = moved[slot.family].at[row].add(-change, mode="drop")
-        for family in {slot.family for slot in slots if slot is not None}:
-            support = base_support(program.families[family].prior)
-            inside = inside & jnp.all(support(moved[family]) | (program.families[family].valid == 0))
-        return tuple(moved), inside
+                moved[slot.family] = moved[slot.family].at[row].add(sign * change, mode="drop")
+        return tuple(moved)
 
 
 def amplitude(group: ComponentGroup) -> Gather | None:

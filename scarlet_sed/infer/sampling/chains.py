@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from scarlet_sed.infer.sampling.moves import Move
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, advance, advance_together, begin, begin_together
 from scarlet_sed.infer.sampling.target import AnyTarget
 
@@ -32,7 +33,12 @@ class Piece(NamedTuple):
 
 
 def pieces(
-    target: AnyTarget, settings: Settings, keys: jax.Array, last: Any, method: Method = "auto"
+    target: AnyTarget,
+    settings: Settings,
+    keys: jax.Array,
+    last: Any,
+    method: Method = "auto",
+    move: Move | None = None,
 ) -> Iterator[Piece]:
     """Iterations of all chains, piece by piece, for ever.
 
@@ -47,9 +53,10 @@ def pieces(
         last: the state after the last piece; None to begin.
         method: "threads" runs one chain a thread, which a CPU does best; "together" runs all as one program, spread
             over the devices, which a GPU does best; "auto" is the one or the other.
+        move: beside the trajectories; None for none.
     """
     several = _together(len(keys)) if _chosen(method) == "together" else _threads
-    yield from several(target, settings, keys, last)
+    yield from several(target, settings, keys, last, move)
 
 
 def _chosen(method: Method) -> str:
@@ -58,7 +65,7 @@ def _chosen(method: Method) -> str:
     return "threads" if jax.default_backend() == "cpu" and jax.local_device_count() == 1 else "together"
 
 
-def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
+def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any, move: Move | None) -> Iterator[Piece]:
     precise = jnp.result_type(float) == np.float64
 
     def run(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -67,7 +74,7 @@ def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) 
 
     def compile_for(state: Any) -> None:
         with jax.enable_x64(precise):
-            advance.lower(target, settings, state, PIECE).compile()
+            advance.lower(target, settings, state, PIECE, move).compile()
 
     with ThreadPoolExecutor(max(1, min(len(keys), os.cpu_count() or 1))) as pool:
         if last is None:
@@ -79,7 +86,7 @@ def _threads(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) 
         # once, and not by each thread; a first piece by one chain alone would leave the others waiting for minutes
         pool.submit(compile_for, states[0]).result()
         while True:
-            found = list(pool.map(lambda state: run(advance, target, settings, state, PIECE), states))
+            found = list(pool.map(lambda state: run(advance, target, settings, state, PIECE, move), states))
             after = _levelled(settings, _stacked([state for state, _ in found]))
             states = _split(after, len(keys))
             yield Piece(_stacked([draws for _, draws in found]), after)
@@ -107,10 +114,10 @@ def _together(chains: int) -> Callable[..., Iterator[Piece]]:
     every = jax.local_devices()
     devices = tuple(every) if len(every) > 1 and chains % len(every) == 0 else ()
 
-    def run(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any) -> Iterator[Piece]:
+    def run(target: AnyTarget, settings: Settings, keys: jax.Array, last: Any, move: Move | None) -> Iterator[Piece]:
         state = begin_together(target, settings, keys) if last is None else jax.tree.map(jnp.asarray, last)
         while True:
-            state, draws = advance_together(target, settings, state, PIECE, devices)
+            state, draws = advance_together(target, settings, state, PIECE, devices, move)
             state = _levelled(settings, state)
             yield Piece(*jax.tree.map(np.asarray, (draws, state)))
 

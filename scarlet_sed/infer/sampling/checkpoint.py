@@ -30,7 +30,7 @@ from scarlet_sed.parameters import to_device
 from scarlet_sed.typing import HostArray
 
 _START = "start.npz"
-_VERSION = 5
+_VERSION = 6
 
 
 def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
@@ -41,6 +41,12 @@ def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
     model = (re.sub(r" at 0x[0-9a-f]+", "", str(structure)), [_digest(leaf) for leaf in leaves])
     priors = [(f.shape, _digest(f.valid), _described(f.prior)) for f in program.families]
     return hashlib.sha256(repr((_VERSION, tuple(paths), settings, model, priors)).encode()).hexdigest()
+
+
+def digest(tree: Any) -> str:
+    """A digest of the class and the arrays of a tree."""
+    # sorted, for the order of NumPyro's leaves may differ from process to process
+    return _digest(np.array([type(tree).__name__, *sorted(_digest(leaf) for leaf in jax.tree.leaves(tree))]))
 
 
 def _described(prior: dist.Distribution) -> tuple[Any, ...]:

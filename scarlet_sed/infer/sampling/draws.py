@@ -31,8 +31,8 @@ class Posterior(NamedTuple):
         draws: (chain, draw, ...) by path, in each parameter's unit; warm-up left out.
         log_density: (chain, draw) log-density in the unconstrained numbers that were sampled, against that at the
             maximum; fluxes that were integrated out do not count.
-        statistics: (chain, draw) of the trajectories: "accept", "leapfrogs", "diverging", "energy", "step_size"; of
-            draws of `approximate`: "log_weight".
+        statistics: (chain, draw) of the trajectories: "accept", "leapfrogs", "diverging", "energy", "step_size", and
+            "moved", how many moves beside them were taken; of draws of `approximate`: "log_weight".
         warmup_leapfrogs: steps that warming up took.
         status: whether the draws can stand for the posterior, with advice.
         diagnosis: the numbers behind it; None without draws, and for those of `approximate`.
@@ -139,7 +139,7 @@ def posterior_of(
     kept = jax.tree.map(lambda x: np.asarray(x)[:, warmup:], found)
     chains, count, _ = kept.whitened.shape
     draws = draws_by_path(posterior, target, kept.whitened)
-    names = ("accept", "leapfrogs", "diverging", "energy", "step_size")
+    names = ("accept", "leapfrogs", "diverging", "energy", "step_size", "moved")
     statistics = {name: np.asarray(getattr(kept, name)) for name in names}
     diagnosis = None
     status = SampleStatus.WARMING_UP

@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec as Spec
 from numpyro.infer import NUTS
 
 from scarlet_sed.infer.compiled import Compiled
+from scarlet_sed.infer.sampling.moves import Move
 from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.typing import Array
 
@@ -45,6 +46,7 @@ class Draws(NamedTuple):
         leapfrogs: (n,) steps of the trajectory.
         diverging: (n,) whether it was cut because energy was not conserved.
         step_size: (n,).
+        moved: (n,) how many moves beside the trajectory were taken.
     """
 
     whitened: Array
@@ -54,6 +56,7 @@ class Draws(NamedTuple):
     leapfrogs: Array
     diverging: Array
     step_size: Array
+    moved: Array
 
 
 _WARM_DEPTH = 6
@@ -98,11 +101,16 @@ _FAR = 20.0
 _HALVINGS = 30
 
 
-def _advance(target: AnyTarget, settings: Settings, state: Any, count: int) -> tuple[Any, Draws]:
+def _advance(
+    target: AnyTarget, settings: Settings, state: Any, count: int, move: Move | None = None
+) -> tuple[Any, Draws]:
     kernel, _ = _kernel(target, settings, jax.random.PRNGKey(0), state.z)
 
     def step(state: Any, _: None) -> tuple[Any, Draws]:
         state = kernel.sample(state, (), {})
+        moved = jnp.zeros((), jnp.int32)
+        if move is not None:
+            state, moved = _moved(target, move, state)
         draw = Draws(
             state.z,
             state.potential_energy,
@@ -111,10 +119,35 @@ def _advance(target: AnyTarget, settings: Settings, state: Any, count: int) -> t
             state.num_steps,
             state.diverging,
             state.adapt_state.step_size,
+            moved,
         )
         return state, draw
 
     return jax.lax.scan(step, state, None, length=count)
+
+
+def _moved(target: AnyTarget, move: Move, state: Any) -> tuple[Any, Array]:
+    """The state after a move, every `move.every` iterations, and how many of its parts were taken."""
+    key, own = jax.random.split(state.rng_key)
+
+    def tried(place: Array) -> tuple[Array, Array, Array, Array]:
+        new, taken = move(target, place, own)
+        new = jnp.where(taken > 0, new, place)
+        potential, gradient = jax.value_and_grad(target.potential)(new)
+        # what rounding threw off the support does not count
+        good = (taken > 0) & jnp.isfinite(potential)
+        return (
+            jnp.where(good, new, state.z),
+            jnp.where(good, potential, state.potential_energy),
+            jnp.where(good, gradient, state.z_grad),
+            jnp.where(good, taken, 0),
+        )
+
+    def rested(place: Array) -> tuple[Array, Array, Array, Array]:
+        return place, state.potential_energy, state.z_grad, jnp.zeros((), jnp.int32)
+
+    place, potential, gradient, taken = jax.lax.cond(state.i % move.every == 0, tried, rested, state.z)
+    return state._replace(z=place, potential_energy=potential, z_grad=gradient, rng_key=key), taken
 
 
 begin = Compiled(_begin, level=0, static=("settings",))
@@ -131,7 +164,12 @@ def begin_together(target: AnyTarget, settings: Settings, keys: Array) -> Any:
 
 @partial(jax.jit, static_argnames=("settings", "count", "devices"))
 def advance_together(
-    target: AnyTarget, settings: Settings, state: Any, count: int, devices: tuple[Any, ...] = ()
+    target: AnyTarget,
+    settings: Settings,
+    state: Any,
+    count: int,
+    devices: tuple[Any, ...] = (),
+    move: Move | None = None,
 ) -> tuple[Any, Draws]:
     """Stacked chains, all at once; those of one device walk in step, those of several devices do not wait.
 
@@ -140,16 +178,17 @@ def advance_together(
         settings: of the chains.
         state: (chain, ...).
         count: iterations.
+        move: beside the trajectories; None for none.
         devices: over which to spread the chains, whose number they must divide; none for the default one.
     """
 
-    def together(target: AnyTarget, state: Any) -> tuple[Any, Draws]:
-        return jax.vmap(lambda s: _advance(target, settings, s, count))(state)
+    def together(target: AnyTarget, state: Any, move: Move | None) -> tuple[Any, Draws]:
+        return jax.vmap(lambda s: _advance(target, settings, s, count, move))(state)
 
     if not devices:
-        return together(target, state)
+        return together(target, state, move)
     mesh = Mesh(np.array(devices), ("chain",))
     spread = jax.shard_map(
-        together, mesh=mesh, in_specs=(Spec(), Spec("chain")), out_specs=Spec("chain"), check_vma=False
+        together, mesh=mesh, in_specs=(Spec(), Spec("chain"), Spec()), out_specs=Spec("chain"), check_vma=False
     )
-    return spread(target, state)
+    return spread(target, state, move)

@@ -1,6 +1,7 @@
 """Sample a posterior: NUTS from the fit, whitened by its curvature, in pieces that can be kept and gone on from."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.errors import ParameterError
+from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.result import FitResult
 from scarlet_sed.infer.sampling.chains import PIECE, Method, Piece, bar, pieces
-from scarlet_sed.infer.sampling.checkpoint import Checkpoint, fingerprint
+from scarlet_sed.infer.sampling.checkpoint import Checkpoint, digest, fingerprint
 from scarlet_sed.infer.sampling.draws import Posterior, posterior_of
 from scarlet_sed.infer.sampling.entry import POLISH, modelled, require_finite, require_known, require_whole
 from scarlet_sed.infer.sampling.learn import LENGTH, ROUNDS, bent, bent_by_fluxes
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
+from scarlet_sed.infer.sampling.moves import Move
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, begin
 from scarlet_sed.infer.sampling.target import AnyTarget, Coordinates, maximum_at, target_at
 from scarlet_sed.parameters import as_float
@@ -40,6 +43,7 @@ def sample(
     marginalize: bool = False,
     learn: bool = True,
     method: Method = "auto",
+    moves: Callable[[LogPosterior], Move] | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> Posterior:
@@ -64,6 +68,8 @@ def sample(
         learn: whether to learn coordinates that follow the posterior's bends from short chains, where trajectories
             along straight ones are long (see `bend`). It needs a warm-up of at least 100 and `mass` "fixed".
         method: where chains run, see `chains.pieces`; draws of "threads" and "together" agree to rounding only.
+        moves: makes moves for the model, such as `spectrum_moves` of an amortized posterior, which lead from one mode
+            of a redshift to another.
         checkpoint: a folder. What is there already is gone on from, bit by bit as if nothing had happened.
         progress: whether to show a progress bar (only on a terminal).
 
@@ -79,6 +85,9 @@ def sample(
     posterior, values = modelled(fitted, observations, "sample")
     started = time.perf_counter()
     linear = linear_of(posterior) if marginalize else None
+    move = None if moves is None else moves(posterior)
+    if move is not None and linear is not None:
+        raise ParameterError("moves do not know what is integrated out", fix="leave out marginalize or moves")
     store = None
     coordinates: Coordinates | None = None
     keys = jax.random.split(jax.random.PRNGKey(seed), chains)
@@ -91,7 +100,9 @@ def sample(
     if checkpoint is not None:
         store = Checkpoint(
             checkpoint,
-            fingerprint(posterior.program, posterior.paths, settings, chains, seed, method, marginalize, learn),
+            fingerprint(
+                posterior.program, posterior.paths, settings, chains, seed, method, marginalize, learn, digest(move)
+            ),
         )
         coordinates = store.coordinates()
     if coordinates is None:
@@ -109,7 +120,7 @@ def sample(
     target = make(coordinates)
     wanted = -(-(warmup + draws) // PIECE)
     ready = time.perf_counter()
-    found, interrupted = _run(target, settings, keys, wanted, method, store, progress=progress)
+    found, interrupted = _run(target, settings, keys, wanted, method, move, store, progress=progress)
     if linear is not None:
         found = found._replace(whitened=_with_linear(found.whitened, linear.size, seed))
     return posterior_of(
@@ -137,6 +148,7 @@ def _run(
     keys: jax.Array,
     wanted: int,
     method: Method,
+    move: Move | None,
     store: Checkpoint | None,
     *,
     progress: bool,
@@ -151,7 +163,7 @@ def _run(
     with bar(len(keys), wanted * PIECE, len(kept) * PIECE, show=progress) as shown:
         try:
             if len(found) < wanted:
-                for number, piece in enumerate(pieces(target, settings, keys, last, method), start=len(kept)):
+                for number, piece in enumerate(pieces(target, settings, keys, last, method, move), start=len(kept)):
                     if store is not None:
                         store.append(number, piece)
                     found.append(piece.draws)

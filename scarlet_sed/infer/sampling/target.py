@@ -73,6 +73,19 @@ class Coordinates(NamedTuple):
         volume = volume + program.log_jacobian(unconstrained)
         return values, jnp.where(inside, volume, -jnp.inf)
 
+    def whitened(self, program: Program, values: FamilyValues) -> Array:
+        """(size,) whitened numbers from parameters: the inverse of `values`, to rounding."""
+        before = self.anchor.undone(program, values)
+        steps = jnp.zeros(self.size + 1)
+        for family, value, origin, number in zip(program.families, before, self.origin, self.number, strict=True):
+            steps = steps.at[number].set(family.unconstrain(value) - origin)
+        count = self.root.shape[0]
+        straight = self.bend.undone(steps[:count])
+        first = jnp.linalg.solve(self.root, straight)
+        # once more for what rounding left
+        first = first + jnp.linalg.solve(self.root, straight - self.root @ first)
+        return jnp.concatenate([first, steps[count:-1] / self.scale])
+
 
 class AnyTarget(Protocol):
     """What a sampler needs: a potential over whitened numbers, and how many there are."""

@@ -31,7 +31,8 @@ class NeuralEmulator(Engine):
     Old stars and young stars with their nebular continuum have networks of their own, and lines a network or a table
     (they are linear in what the networks see), each per solar mass of its part, so that none has to learn how little of
     a part there may be; the masses are exact integrals of the history. Histories in bins are sums of constant rates,
-    one evaluation a bin.
+    one evaluation a bin. A delayed exponential that began less than 1 Myr ago, as an `age_fraction` near zero says,
+    counts as one that began 1 Myr ago: stars younger than that have the spectra of the grid's youngest.
 
     Args (made by `NeuralEmulator.shipped` or `open`, not by hand):
         delayed: old stars of delayed exponentials.
@@ -67,12 +68,12 @@ class NeuralEmulator(Engine):
         return fraction * self.young.log_flux(features)[1] + jnp.sum(fractions * living)
 
     def _young_features(self, population: Population) -> tuple[Array, Array]:
-        masses = population.history.masses(self.features.young_ages, population.universe)
+        masses = self._known(population).masses(self.features.young_ages, population.universe)
         return self.features.young(masses, population.log_metallicity, population.log_ionization)
 
     def _old(self, population: Population) -> tuple[Array, Array, Array]:
         """(part, cell) ln flux, (part,) mass fraction and (part,) living mass of the parts of the old stars."""
-        history, universe, metals = population.history, population.universe, population.log_metallicity
+        history, universe, metals = self._known(population), population.universe, population.log_metallicity
         if isinstance(history, DelayedTau):
             masses = history.masses(self.features.old_ages, universe)
             onset = jnp.maximum(history.onset(universe), YOUNG)
@@ -90,6 +91,14 @@ class NeuralEmulator(Engine):
             return log_flux, mass * share, living
 
         return jax.vmap(part)(*_constant_parts(history, universe))
+
+    def _known(self, population: Population) -> History:
+        """The history, not younger than what the networks have seen."""
+        history = population.history
+        if not isinstance(history, DelayedTau) or history.age_fraction is None:
+            return history  # whose times were checked as they are
+        onset = jnp.maximum(history.onset(population.universe), self.domain.age[0])
+        return DelayedTau(age=onset, tau=history.timescale())
 
     def check(self, population: Population) -> None:
         self.domain.check(population, "NeuralEmulator")

@@ -1,0 +1,298 @@
+"""Moves that propose a galaxy's spectrum anew, from an amortized posterior: across redshift modes, and exactly.
+
+While everything else stays, the images of a scene tell a galaxy's spectrum nothing but one flux a band and its error:
+with its shape m and what the others leave of the data r, both in units of the noise, f = m.r / m.m and sigma = 1 /
+sqrt(m.m). Neither depends on the spectrum that the galaxy has now. So draws of a network given these fluxes are
+independent proposals, which are accepted by the ratio of their weights (Tierney 1994, Annals of Statistics 22, 1701,
+section 2.3.3), and their likelihood is that of a handful of fluxes, in place of images.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.posterior import AmortizedPosterior, density_of, drawn_for
+from scarlet_sed.constraints import base_support
+from scarlet_sed.errors import FilterError, ParameterError
+from scarlet_sed.infer.families import FamilyValues, Gather, materialize
+from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.sampling.moves import Move
+from scarlet_sed.infer.sampling.target import AnyTarget
+from scarlet_sed.instrument.correlated import CorrelatedNoise
+from scarlet_sed.instrument.noise import GaussianNoise, band_sum
+from scarlet_sed.parameters import free_parameters
+from scarlet_sed.paths import replace_slots
+from scarlet_sed.typing import Array
+
+
+class Still:
+    """What of a posterior is no array, so that compiled functions take it as a constant."""
+
+    def __init__(self, tree: Any) -> None:
+        self.tree = tree
+
+    def __repr__(self) -> str:
+        return "Still"  # checkpoints compare it in another process
+
+
+class Block(NamedTuple):
+    """The spectrum of one galaxy among a scene's parameters.
+
+    Args:
+        group: of the program that its component is in.
+        row: of the group.
+        families: by path of the spectrum's parameters, and `redshift`: their families.
+        rows: by the same, their rows.
+    """
+
+    group: int
+    row: int
+    families: tuple[tuple[str, int], ...]
+    rows: tuple[tuple[str, int], ...]
+
+
+@final
+class SpectrumMoves(Move):
+    """Independent proposals for the spectra of a scene's galaxies, one galaxy after the other.
+
+    Args (made by `spectrum_moves`):
+        arrays, still: the posterior that proposes, in two parts.
+        blocks: the galaxies.
+        bands: per observation, the place of each of its bands among the posterior's; -1 for those that it lacks.
+        tries: proposals of each galaxy in a move.
+        every: iterations of the sampler between two moves.
+    """
+
+    arrays: Any
+    still: Still = eqx.field(static=True)
+    blocks: tuple[Block, ...] = eqx.field(static=True)
+    bands: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+    tries: int = eqx.field(static=True)
+    every: int = eqx.field(static=True)
+
+    @property
+    def posterior(self) -> AmortizedPosterior:
+        """That proposes."""
+        whole: AmortizedPosterior = eqx.combine(self.arrays, self.still.tree)
+        return whole
+
+    def __call__(self, target: AnyTarget, whitened: Array, key: Array) -> tuple[Array, Array]:
+        """See `Move`."""
+        program, coordinates = target.program, target.coordinates
+        values, _ = coordinates.values(program, whitened)
+        taken = jnp.zeros((), jnp.int32)
+        for number, block in enumerate(self.blocks):
+            values, changed = self._proposed(program, values, block, jax.random.fold_in(key, number))
+            taken += changed
+        return coordinates.whitened(program, values), taken
+
+    def _proposed(self, program: Program, values: FamilyValues, block: Block, key: Array) -> tuple[FamilyValues, Array]:
+        """Parameters after some proposals for one galaxy, and whether its spectrum is another one."""
+        fluxes, sigmas = self._left(program, values, block)
+        measured = self._measured(fluxes, sigmas)
+        now = {path: values[family][row] for path, family, row in _places(block)}
+        free = "redshift" in now
+        redshift = now["redshift"] if free else self._redshift(program, values, block)
+        draw, choose = jax.random.split(key)
+        drawn = drawn_for(self.posterior, measured, redshift, draw, self.tries, free)
+
+        def weight(own: dict[str, Array], log_prob: Array) -> Array:
+            z = own["redshift"] if free else redshift
+            changed = _with(values, block, own)
+            chi2 = sum(
+                jnp.sum(((self._flux(program, observation, block, own, z) - f) / s) ** 2)
+                for observation, f, s in zip(program.observations, fluxes, sigmas, strict=True)
+            )
+            prior = program.log_prior(changed) + self.posterior.described.log_jacobian(own)
+            found = -0.5 * chi2 + prior - log_prob
+            return jnp.where(_supported(program, changed, block) & jnp.isfinite(found), found, -jnp.inf)
+
+        before = weight(now, density_of(self.posterior, measured, redshift, now, free))
+        weights = jax.lax.map(lambda pair: weight(*pair), (drawn.values, drawn.log_prob))
+        chances = jnp.log(jax.random.uniform(choose, (self.tries,)))
+
+        def step(carry: tuple[Array, Array], each: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
+            place, height = carry
+            number, weight, chance = each
+            accepted = chance < weight - height
+            return (jnp.where(accepted, number, place), jnp.where(accepted, weight, height)), None
+
+        # where the present place has no weight at all, the ratio is not known: it is left as it is
+        start = (jnp.full((), -1), jnp.where(jnp.isfinite(before), before, jnp.inf))
+        (place, _), _ = jax.lax.scan(step, start, (jnp.arange(self.tries), weights, chances))
+        chosen = {path: jnp.where(place < 0, own, drawn.values[path][place]) for path, own in now.items()}
+        return _with(values, block, chosen), (place >= 0).astype(jnp.int32)
+
+    def _left(
+        self, program: Program, values: FamilyValues, block: Block
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        """Per observation, the (band,) fluxes that everything else leaves to a galaxy, and their errors."""
+        unit = program.unit_images(values, block.group, block.row)
+        whole = program.images(values)
+        now = {path: values[family][row] for path, family, row in _places(block)}
+        z = now.get("redshift", self._redshift(program, values, block))
+        fluxes, sigmas = [], []
+        for observation, shape, image in zip(program.observations, unit, whole, strict=True):
+            own = self._flux(program, observation, block, now, z)
+            noise = materialize(observation.instrument, values).noise
+            left = noise.whiten(observation.data - image, observation.weights)
+            seen = noise.whiten(shape, observation.weights)
+            power = band_sum(seen * seen)
+            known = power > 0
+            # the galaxy's own flux comes back exactly: no rounding of images that nearly cancel
+            flux = own + jnp.where(known, band_sum(seen * left) / jnp.where(known, power, 1.0), 0.0)
+            fluxes.append(flux)
+            sigmas.append(jnp.where(known, 1 / jnp.sqrt(jnp.where(known, power, 1.0)), _NEVER))
+        return tuple(fluxes), tuple(sigmas)
+
+    def _measured(self, fluxes: tuple[Array, ...], sigmas: tuple[Array, ...]) -> Measured:
+        """What the network is told: bands that come twice are averaged, bands that it lacks left out."""
+        count = len(self.posterior.filters)
+        weight, light = jnp.zeros(count + 1), jnp.zeros(count + 1)
+        for places, flux, sigma in zip(self.bands, fluxes, sigmas, strict=True):
+            at = np.array([count if place < 0 else place for place in places])
+            own = jnp.where(sigma < _NEVER, 1 / sigma**2, 0.0)
+            weight, light = weight.at[at].add(own), light.at[at].add(own * flux)
+        weight, light = weight[:count], light[:count]
+        seen = weight > 0
+        safe = jnp.where(seen, weight, 1.0)
+        return Measured(jnp.where(seen, light / safe, 0.0), 1 / jnp.sqrt(safe), seen.astype(weight.dtype))
+
+    def _flux(self, program: Program, observation: Any, block: Block, own: dict[str, Array], z: Array) -> Array:
+        """(band,) nJy of the galaxy with these parameters."""
+        return self.posterior.described.model.fluxes(
+            {p: v for p, v in own.items() if p != "redshift"}, z, observation.filters
+        )
+
+    def _redshift(self, program: Program, values: FamilyValues, block: Block) -> Array:
+        found: Array = materialize(program.groups[block.group].redshift, values)[block.row]
+        return found
+
+
+_NEVER = 1e15
+"""nJy: the error of a band in which a galaxy is not seen."""
+
+
+def _places(block: Block) -> list[tuple[str, int, int]]:
+    rows = dict(block.rows)
+    return [(path, family, rows[path]) for path, family in block.families]
+
+
+def _with(values: FamilyValues, block: Block, own: dict[str, Array]) -> FamilyValues:
+    found = list(values)
+    for path, family, row in _places(block):
+        found[family] = found[family].at[row].set(own[path])
+    return tuple(found)
+
+
+def _supported(program: Program, values: FamilyValues, block: Block) -> Array:
+    """Whether a galaxy's parameters lie where their priors do: NumPyro's densities go on beyond."""
+    inside = jnp.ones((), bool)
+    for _, family, row in _places(block):
+        prior = jax.tree.map(lambda leaf, r=row: leaf[r], program.families[family].prior)
+        inside = inside & jnp.all(base_support(prior)(values[family][row]))
+    return inside
+
+
+def spectrum_moves(
+    posterior: AmortizedPosterior, *, tries: int = 64, every: int = 5, sources: tuple[str, ...] | None = None
+) -> Any:
+    """What `sample(moves=...)` takes: moves for the galaxies of a scene whose spectra the posterior describes.
+
+    They are galaxies of one component, without screens, whose spectrum has the same free parameters as the posterior's
+    and shares none with others, in observations with Gaussian noise. Other sources are left to the sampler.
+
+    Args:
+        posterior: with free redshift, if that of a galaxy is free.
+        tries: proposals of each galaxy in a move; each costs about one spectrum.
+        every: iterations of the sampler between two moves.
+        sources: names; None for all that are such galaxies.
+
+    Raises (once it is called):
+        ParameterError: if a named source is no such galaxy, or there is none.
+        FilterError: if the posterior knows fewer than three bands of the observations.
+    """
+    # once, so that scenes of equal shapes are compiled once
+    arrays, rest = eqx.partition(posterior, eqx.is_array)
+    return partial(_moves, arrays, Still(rest), tries, every, sources)
+
+
+def _moves(
+    arrays: Any, still: Still, tries: int, every: int, sources: tuple[str, ...] | None, model: LogPosterior
+) -> SpectrumMoves:
+    posterior: AmortizedPosterior = eqx.combine(arrays, still.tree)
+    if tries < 1 or every < 1:
+        raise ParameterError(f"tries={tries}, every={every}", fix="give positive whole numbers")
+    names = tuple(model.scene.sources) if sources is None else sources
+    found, reasons = [], {}
+    for name in names:
+        block = _block(posterior, model, name)
+        if isinstance(block, Block):
+            found.append(block)
+        else:
+            reasons[name] = block
+    if reasons and (sources is not None or not found):
+        told = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:8])
+        raise ParameterError(
+            f"spectra cannot be proposed ({told})", fix="name other sources, or use a posterior for such spectra"
+        )
+    own = posterior.filters.names
+    bands = tuple(tuple(own.index(n) if n in own else -1 for n in o.filters.names) for o in model.observations)
+    if len({place for places in bands for place in places if place >= 0}) < 3:
+        raise FilterError("the posterior knows fewer than three of the bands", fix=f"it is for {', '.join(own)}")
+    return SpectrumMoves(arrays=arrays, still=still, blocks=tuple(found), bands=bands, tries=tries, every=every)
+
+
+def _block(posterior: AmortizedPosterior, model: LogPosterior, name: str) -> Block | str:
+    """The block of a source, or why there is none."""
+    if name not in model.scene.sources:
+        return "there is no such source"
+    source = model.scene.sources[name]
+    if len(source.components()) != 1 or any(source.screens()):
+        return "it has several components, or screens"
+    if not all(isinstance(o.noise, (GaussianNoise, CorrelatedNoise)) for o in model.observations):
+        return "the noise is not Gaussian"
+    prefix = f"{name}.spectrum."
+    paths = {path.removeprefix(prefix): path for path in model.paths if path.startswith(prefix)}
+    if set(paths) != set(posterior.paths):
+        return f"its free parameters and the posterior's differ in {sorted(set(paths) ^ set(posterior.paths))}"
+    if (far := f"{name}.redshift") in model.paths:
+        if posterior.networks.redshift is None:
+            return "its redshift is free, and the posterior knows none"
+        paths["redshift"] = far
+    places = {path: model.places[whole] for path, whole in paths.items()}
+    for number, group in enumerate(model.program.groups):
+        slot = getattr(group.component.spectrum, posterior.described.path, None)
+        if isinstance(slot, Gather) and slot.family == places[posterior.described.path].family:
+            rows = np.flatnonzero(
+                (np.broadcast_to(np.asarray(slot.rows), group.valid.shape) == places[posterior.described.path].row)
+                & (np.asarray(group.valid) > 0)
+            )
+            if len(rows) == 1:
+                fixed = _differs(posterior, model, name)
+                if fixed:
+                    return fixed
+                order = sorted(places)
+                return Block(
+                    number,
+                    int(rows[0]),
+                    tuple((path, places[path].family) for path in order),
+                    tuple((path, places[path].row) for path in order),
+                )
+    return "it shares its mass with others"
+
+
+def _differs(posterior: AmortizedPosterior, model: LogPosterior, name: str) -> str:
+    """How the constants of a source's spectrum differ from the posterior's; empty if they do not."""
+    _, component = model.scene.sources[name].components()[0]
+    own = {path: leaf.value for path, leaf in free_parameters(component.spectrum).items()}
+    template = replace_slots(posterior.described.model.spectrum, own)
+    here = replace_slots(component.spectrum, own)
+    same = eqx.tree_equal(jax.tree.map(np.asarray, template), jax.tree.map(np.asarray, here))
+    return "" if bool(same) else "what is fixed in it (engine, curves, cosmology, ...) is not as in the posterior"
