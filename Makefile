@@ -24,7 +24,7 @@ demo: $(STAMP) ## simulate a blend of galaxies, fit it, and write pictures, cata
 	$(BIN)/scarlet-sed demo --out demo_out
 
 demo-posterior: export OPENBLAS_NUM_THREADS := 1
-demo-posterior: $(STAMP) ## fit and sample three blended populations in 14 bands, one behind dust: half an hour
+demo-posterior: $(STAMP) ## fit and sample three blended populations in 14 bands, one behind dust: three quarters of an hour
 	$(BIN)/python benchmarks/sampling/demo_posterior.py --out demo_posterior
 
 # linear algebra whose threads wait for each other's cores takes up to twenty times as long

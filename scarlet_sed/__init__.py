@@ -66,6 +66,7 @@ from scarlet_sed.sps.histories.delayed_tau import DelayedTau
 if TYPE_CHECKING:
     from scarlet_sed import plot
     from scarlet_sed.amortized.file import load_amortized
+    from scarlet_sed.amortized.moves import spectrum_moves
     from scarlet_sed.amortized.photoz import PhotoZ, photoz
     from scarlet_sed.amortized.posterior import AmortizedPosterior
     from scarlet_sed.amortized.resolved import ResolvedProperties, map_properties
@@ -111,6 +112,7 @@ _LATER = {
     "AmortizedPosterior": "scarlet_sed.amortized.posterior",
     "load_amortized": "scarlet_sed.amortized.file",
     "map_properties": "scarlet_sed.amortized.resolved",
+    "spectrum_moves": "scarlet_sed.amortized.moves",
     "photoz": "scarlet_sed.amortized.photoz",
     "ResolvedProperties": "scarlet_sed.amortized.resolved",
     "PhotoZ": "scarlet_sed.amortized.photoz",
@@ -236,6 +238,7 @@ __all__ = [
     "save_posterior",
     "save_scene",
     "simulate",
+    "spectrum_moves",
     "truncated",
     "with_populations",
     "zero_points",
