@@ -1,6 +1,7 @@
 """From a spectrum and a survey to an amortized posterior in a file, in as many sittings as it takes."""
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +70,7 @@ def train_amortized(
         spectra,
         networks,
         recipe,
-        folder / f"networks-{tag}.checkpoint",
+        folder / f"networks-{tag}-{_digest(json.dumps(survey.plain))}.checkpoint",
         seconds=seconds - (time.monotonic() - start),
         progress=progress,
     )
@@ -88,6 +89,10 @@ def _tag(described: Described, filters: Filters, redshift: Any, count: int, seed
     for leaf in jax.tree.leaves(described):
         digest.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
     return digest.hexdigest()[:12]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _kept_library(
