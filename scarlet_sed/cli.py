@@ -98,6 +98,7 @@ def _posterior_commands(commands: Any) -> None:
     train = actions.add_parser("train", help="train for the bands and depths of a survey, in several sittings")
     train.add_argument("config", help="TOML file: bands, depths, priors, training")
     train.add_argument("--out", default="posterior.zip", help="the posterior (posterior.zip)")
+    train.add_argument("--start-from", help="a posterior to go on from; give the training another seed")
     train.add_argument("--folder", help="for spectra and checkpoint (in the user's cache)")
     train.add_argument("--minutes", type=float, default=55.0, help="length of this sitting (55)")
     evaluate = actions.add_parser("evaluate", help="errors, coverage and widths on simulated objects")
@@ -186,7 +187,9 @@ def _progress(line: str) -> None:
 
 def _run_posterior(given: argparse.Namespace) -> str:
     if given.action == "train":
-        return pipeline.train_posterior(given.config, given.out, given.folder, given.minutes, _progress)
+        return pipeline.train_posterior(
+            given.config, given.out, given.folder, given.minutes, given.start_from, _progress
+        )
     names = ("objects", "draws", "missing", "free", "seed", "out")
     wanted = {name: getattr(given, name) for name in names}
     return pipeline.evaluate_posterior(given.posterior, **wanted, progress=_progress)

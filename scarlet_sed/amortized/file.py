@@ -1,6 +1,7 @@
 """Amortized posteriors on disk, without pickle: one file with spectrum, priors, weights and the record of training."""
 
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array
 
 KIND = "amortized posterior 2"
+SHIPPED = ("jades_delayed",)
+"""Names of posteriors that ship.
+
+`jades_delayed` is for the 19 ACS and NIRCam bands of JADES and populations of delayed exponentials
+(`deep_field_population()`), redshifts 0.02 to 12, free or given, at a mean signal-to-noise of one and more. It comes
+from `scarlet-sed posterior train benchmarks/amortized/jades_delayed.toml`; `read_record` has seed, survey and training.
+"""
 
 
 def save_amortized(posterior: AmortizedPosterior, path: str | Path, recipe: Recipe, record: dict[str, Any]) -> Path:
@@ -56,7 +64,10 @@ def save_amortized(posterior: AmortizedPosterior, path: str | Path, recipe: Reci
 
 
 def load_amortized(path: str | Path) -> AmortizedPosterior:
-    """Read what `save_amortized` wrote.
+    """Read what `save_amortized` wrote, or what ships.
+
+    Args:
+        path: of a file, or a name among `SHIPPED`.
 
     Raises:
         FileFormatError: if the file is missing, damaged or of another kind.
@@ -71,7 +82,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]]:
     """Both of them, for who needs both."""
-    tree = load_scene(path)
+    tree = load_scene(_located(path))
     if not isinstance(tree, dict) or tree.get("kind") != KIND:
         raise FileFormatError(f"{str(path)!r} holds no amortized posterior", fix="give a file of `posterior train`")
     try:
@@ -89,6 +100,12 @@ def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]
     networks = Networks(embedding, flow, density)
     found = AmortizedPosterior(described, networks, tree["filters"], tree["redshift"], usual)
     return found, {"recipe": tree["recipe"], "record": tree["record"]}
+
+
+def _located(path: str | Path) -> Path:
+    if str(path) not in SHIPPED:
+        return Path(path)
+    return Path(str(files("scarlet_sed.amortized") / "weights" / f"{path}.zip"))
 
 
 def _leaves(flow: Any) -> list[Array]:

@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
-from scarlet_sed.amortized.file import save_amortized
+from scarlet_sed.amortized.file import read_amortized, save_amortized
 from scarlet_sed.amortized.model import Described, Library, library
+from scarlet_sed.amortized.networks import Networks
 from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe, begin, train, usual_of
@@ -34,6 +35,7 @@ def train_amortized(
     out: Path,
     recipe: Recipe,
     *,
+    start_from: str | Path | None = None,
     seconds: float = 3300.0,
     progress: Progress = lambda _: None,
 ) -> AmortizedPosterior | None:
@@ -47,6 +49,8 @@ def train_amortized(
         folder: for library and checkpoint; run again with the same folder to go on.
         out: a name that ends in `.zip`.
         recipe: how.
+        start_from: a posterior of the same spectrum, bands and sizes whose networks to go on from: with another seed,
+            on other spectra.
         seconds: the sitting ends then.
         progress: called with a line at times.
 
@@ -55,7 +59,7 @@ def train_amortized(
 
     Raises:
         ParameterError: for a spectrum whose amplitude has no uniform prior.
-        FileFormatError: if library or checkpoint belong to something else.
+        FileFormatError: if library or checkpoint belong to something else, or `start_from` does.
     """
     start = time.monotonic()
     described = Described.of(spectrum)
@@ -63,14 +67,18 @@ def train_amortized(
     spectra = _kept_library(
         folder / f"library-{tag}.npz", described, redshift, filters, recipe.library, recipe.seed, progress
     )
-    standard, networks = begin(described, survey, spectra, ends_of(redshift), recipe)
+    before: list[Any] = []
+    if start_from is None:
+        standard, networks = begin(described, survey, spectra, ends_of(redshift), recipe)
+    else:
+        standard, networks, before = _begun(start_from, described, filters, redshift, recipe)
     networks, record, finished = train(
         standard,
         survey,
         spectra,
         networks,
         recipe,
-        folder / f"networks-{tag}-{_digest(json.dumps(survey.plain))}.checkpoint",
+        folder / f"networks-{tag}-{_digest(json.dumps([survey.plain, before]))}.checkpoint",
         seconds=seconds - (time.monotonic() - start),
         progress=progress,
     )
@@ -79,8 +87,32 @@ def train_amortized(
     posterior = AmortizedPosterior(
         standard, networks, filters, redshift, usual_of(standard, survey, spectra, networks, recipe)
     )
-    save_amortized(posterior, out, recipe, {"library": tag, "survey": survey.plain, "training": record})
+    told = {"library": tag, "survey": survey.plain, "training": record, "before": before}
+    save_amortized(posterior, out, recipe, told)
     return posterior
+
+
+def _begun(
+    path: str | Path, described: Described, filters: Filters, redshift: dist.Distribution, recipe: Recipe
+) -> tuple[Described, Networks, list[Any]]:
+    """The spectrum and the networks of a posterior, and how it was trained."""
+    first, told = read_amortized(path)
+    sizes = {name: list(v) if isinstance(v, tuple) else v for name, v in recipe.sizes._asdict().items()}
+    alike = (
+        first.paths == tuple(described.model.priors)
+        and first.filters.names == filters.names
+        and ends_of(first.redshift) == ends_of(redshift)
+        and told["recipe"]["sizes"] == sizes
+        and (first.networks.redshift is not None) == recipe.free
+    )
+    if not alike:
+        raise FileFormatError(
+            f"the posterior {str(path)!r} is of another spectrum, other bands, redshifts or sizes",
+            fix="start from one of the same, or from nothing",
+        )
+    own = told["record"]
+    last = {"recipe": told["recipe"], "library": own.get("library"), "last": own["training"][-1]}
+    return first.described, first.networks, [*own.get("before", []), last]
 
 
 def _tag(described: Described, filters: Filters, redshift: Any, count: int, seed: int) -> str:

@@ -26,7 +26,14 @@ from scarlet_sed.spectrum.priors import deep_field_population
 from scarlet_sed.typing import HostArray
 
 
-def train_posterior(config: str, out: str, folder: str | None, minutes: float, progress: Callable[[str], None]) -> str:
+def train_posterior(
+    config: str,
+    out: str,
+    folder: str | None,
+    minutes: float,
+    start_from: str | None,
+    progress: Callable[[str], None],
+) -> str:
     """Train for one sitting; returns what to do next."""
     given = read_posterior_config(config)
     filters = Filters.load(list(given.survey.bands))
@@ -47,6 +54,7 @@ def train_posterior(config: str, out: str, folder: str | None, minutes: float, p
         user_cache() / "amortized" if folder is None else Path(folder),
         Path(out),
         recipe,
+        start_from=start_from,
         seconds=60 * minutes,
         progress=progress,
     )

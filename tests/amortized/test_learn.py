@@ -45,6 +45,12 @@ def test_a_posterior_is_trained_in_sittings_and_judged(tmp_path, capsys):
     rows = json.loads(judged.read_text())["rows"]
     assert {row["missing"] for row in rows} == {0, 1}
     assert all(np.isfinite(row["rms"]) for row in rows)
+    # it can be gone on from, with other spectra
+    config.write_text(CONFIG.replace("seed = 3", "seed = 4"))
+    more = [*train, "--minutes", "0", "--start-from", str(out)]
+    assert cli.main(more) == 0 and "not done yet" in capsys.readouterr().out
+    config.write_text(CONFIG.replace('"f115w", ', "").replace("1.0, 1.0, 1.0, 1.0", "1.0, 1.0, 1.0"))
+    assert cli.main(more) == cli.BAD_INPUT and "other bands" in capsys.readouterr().err
     # another survey is another training, of the same spectra
     config.write_text(CONFIG.replace("[0.0, 0.5]", "[0.0, 0.7]"))
     assert cli.main([*train, "--minutes", "0"]) == 0
