@@ -229,9 +229,9 @@ def _moves(
     posterior: AmortizedPosterior = eqx.combine(arrays, still.tree)
     if tries < 1 or every < 1:
         raise ParameterError(f"tries={tries}, every={every}", fix="give positive whole numbers")
-    names = tuple(model.scene.sources) if sources is None else sources
+    wanted = tuple(model.scene.sources) if sources is None else sources
     found, reasons = [], {}
-    for name in names:
+    for name in wanted:
         block = _block(posterior, model, name)
         if isinstance(block, Block):
             found.append(block)
@@ -242,10 +242,10 @@ def _moves(
         raise ParameterError(
             f"spectra cannot be proposed ({told})", fix="name other sources, or use a posterior for such spectra"
         )
-    own = posterior.filters.names
-    bands = tuple(tuple(own.index(n) if n in own else -1 for n in o.filters.names) for o in model.observations)
+    bands = tuple(o.filters.places_in(posterior.filters) for o in model.observations)
     if len({place for places in bands for place in places if place >= 0}) < 3:
-        raise FilterError("the posterior knows fewer than three of the bands", fix=f"it is for {', '.join(own)}")
+        names = ", ".join(posterior.filters.names)
+        raise FilterError("the posterior knows fewer than three of the bands", fix=f"it is for {names}")
     return SpectrumMoves(arrays=arrays, still=still, blocks=tuple(found), bands=bands, tries=tries, every=every)
 
 

@@ -176,11 +176,11 @@ def map_properties(
 
 def _columns(posterior: AmortizedPosterior, observation: Observation) -> dict[int, int]:
     """Places of the observation's bands by those of the posterior's."""
-    own = observation.bands
-    found = {i: own.index(name) for i, name in enumerate(posterior.filters.names) if name in own}
+    places = posterior.filters.places_in(observation.filters)
+    found = {i: place for i, place in enumerate(places) if place >= 0}
     if len(found) < 3:
         raise FilterError(
-            f"the posterior knows {len(found)} of the bands {', '.join(own)}",
+            f"the posterior knows {len(found)} of the bands {', '.join(observation.bands)}",
             fix=f"use one for them; this one is for {', '.join(posterior.filters.names)}",
         )
     return found
@@ -195,7 +195,7 @@ def _for_network(posterior: AmortizedPosterior, columns: dict[int, int], values:
 def _detecting(posterior: AmortizedPosterior, observation: Observation, columns: dict[int, int]) -> tuple[str, ...]:
     wide = [i for i in columns if posterior.filters.names[i].lower().endswith("w")] or list(columns)
     order = sorted(wide, key=lambda i: float(posterior.filters.pivot[i]))
-    return tuple(posterior.filters.names[i] for i in order[-3:])
+    return tuple(observation.bands[columns[i]] for i in order[-3:])
 
 
 def _singles(labels: np.ndarray) -> np.ndarray:

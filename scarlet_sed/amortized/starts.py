@@ -57,7 +57,7 @@ def network_starts(
             f"the posterior and the spectrum differ in {', '.join(odd)}",
             fix="use a posterior that was trained for this spectrum, or start without one",
         )
-    columns = [(i, filters.names.index(n)) for i, n in enumerate(posterior.filters.names) if n in filters.names]
+    columns = [(i, place) for i, place in enumerate(posterior.filters.places_in(filters)) if place >= 0]
     if len(columns) < 3:
         raise FilterError(
             f"the posterior knows {len(columns)} of the bands {', '.join(filters.names)}",

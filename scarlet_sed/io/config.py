@@ -142,6 +142,9 @@ class PopulationConfig:
     floor: float = option(
         0.02, doc="error added to the fluxes that start them, as a fraction of the flux", at_least=0, at_most=1
     )
+    posterior: Path | None = option(
+        None, doc="a posterior that their fits start from: a file of `posterior train`, or the name of one that ships"
+    )
 
 
 @dataclass(frozen=True)

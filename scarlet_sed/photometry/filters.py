@@ -177,6 +177,10 @@ def _curve_problem(wavelength: HostArray, transmission: HostArray) -> str:
 FilterLike = str | Filter
 
 
+_SAME = 5e-4
+"""Largest difference of the logarithms of wavelengths of filters that are the same."""
+
+
 @final
 class Filters(eqx.Module):
     """Filters in a fixed order, ready for traced code.
@@ -335,6 +339,18 @@ class Filters(eqx.Module):
         cumulative = np.cumsum(np.asarray(self.fine_weight, np.float64), axis=-1)
         ends = [np.argmax(cumulative > level, axis=-1) for level in (5e-4, 1 - 5e-4)]
         return np.exp((int(self.fine_start) + np.stack(ends, axis=-1)) * LOG_STEP)
+
+    def places_in(self, other: "Filters") -> tuple[int, ...]:
+        """For each of these bands, the place in another set of the band with the same curve, whatever it is called.
+
+        -1 for none. Curves are the same if pivot wavelength and limits agree to 0.05 %; those without are none.
+        """
+        if not (self.curves and other.curves):
+            return (-1,) * len(self)
+        own, others = (np.concatenate([np.asarray(f.pivot, float)[:, None], f.limits], axis=1) for f in (self, other))
+        off = np.max(np.abs(np.log(own[:, None] / others[None])), axis=-1)
+        nearest = np.argmin(off, axis=1)
+        return tuple(int(k) if off[row, k] < _SAME else -1 for row, k in enumerate(nearest))
 
     def require_curves(self, user: str) -> None:
         """Raise `FilterError` if the curves are unknown; `user` says what needs them."""

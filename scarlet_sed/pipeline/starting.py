@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +32,7 @@ from scarlet_sed.start.detections import Detections
 from scarlet_sed.start.edges import off_the_edge
 from scarlet_sed.start.initialize import initial_scene
 from scarlet_sed.start.observations import free_sky
-from scarlet_sed.start.populations import Populated, with_populations
+from scarlet_sed.start.populations import Begin, Populated, with_populations
 
 _LAGS = 32
 """Pixels over which noise is taken to be correlated: drizzling reaches 3, residuals of flat fields and sky far more."""
@@ -170,8 +172,20 @@ def populate(config: Config, shaped: FitResult, sources: Detections, names: list
         redshift=dist.Uniform(options.redshift_min, options.redshift_max),
         known=known,
         floor=options.floor,
+        begin=_begin(options.posterior),
         seed=config.seed,
     )
+
+
+def _begin(posterior: Path | None) -> Begin | None:
+    """Where fits of populations begin; None for draws from the priors."""
+    if posterior is None:
+        return None
+    # imported here, for flows take a second, which other fits do without
+    starts, file = (import_module(f"scarlet_sed.amortized.{name}") for name in ("starts", "file"))
+    ships = posterior.name in file.SHIPPED and not posterior.exists()
+    begin: Begin = partial(starts.network_starts, file.load_amortized(posterior.name if ships else posterior))
+    return begin
 
 
 def choose(

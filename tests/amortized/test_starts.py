@@ -29,6 +29,15 @@ def test_starts_are_the_most_probable_draws_of_several_redshifts():
         assert np.min(np.abs(np.diff(np.sort(apart)))) > 0.02
 
 
+def test_bands_are_known_whatever_they_are_called():
+    posterior = small.posterior()
+    flux, error, redshift = small.objects(2)
+    called = ss.Filters.load([name.upper() for name in small.BANDS[::-1]])
+    one = network_starts(posterior, small.spectrum(), small.FILTERS, flux, error, redshift, seed=1)
+    other = network_starts(posterior, small.spectrum(), called, flux[:, ::-1], error[:, ::-1], redshift, seed=1)
+    np.testing.assert_array_equal(one, other)
+
+
 def test_a_fit_from_few_drawn_starts_is_as_good_as_one_from_the_library():
     posterior = small.posterior()
     flux, error, redshift = small.objects(3)

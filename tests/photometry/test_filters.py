@@ -145,3 +145,11 @@ def test_joined_sets_keep_bands_once_and_their_weights() -> None:
     np.testing.assert_allclose(both.fine_weight, alone.fine_weight, atol=1e-9)
     with pytest.raises(FilterError, match="curves"):
         Filters.joined([first, Filters.generic(["x"])])
+
+
+def test_the_same_filter_is_found_under_another_name():
+    own = Filters.load(["F115W", "jwst_f200w", "acs_f606w", "wfc3_ir_f160w"])
+    other = Filters.load(["acs_wfc_f606w", "f115w", "f150w", "f200w", "f210m"])
+    assert own.places_in(other) == (1, 3, 0, -1)
+    assert own.places_in(own) == (0, 1, 2, 3)
+    assert Filters.generic(["F115W"]).places_in(own) == (-1,)
