@@ -114,7 +114,7 @@ class SpectrumMoves(Move):
             return jnp.where(_supported(program, changed, block) & jnp.isfinite(found), found, -jnp.inf)
 
         before = weight(now, density_of(self.posterior, measured, redshift, now, free))
-        weights = jax.lax.map(lambda pair: weight(*pair), (drawn.values, drawn.log_prob))
+        weights = jax.vmap(weight)(drawn.values, drawn.log_prob)
         chances = jnp.log(jax.random.uniform(choose, (self.tries,)))
 
         def step(carry: tuple[Array, Array], each: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
