@@ -76,7 +76,9 @@ def test_trials_of_a_scene_pass_and_a_likelihood_counted_twice_is_caught():
     assert 0.8 < np.mean([row.coverage[2] for row in good.rows]) < 0.98
     likelihood = bad.rows[-1].test
     assert min(likelihood.ks, likelihood.spread) < 1e-6 and not bad.passed()
-    assert all(row.test.variance > 1.2 for row in bad.rows[:-1])
+    # two for errors that are too small by the root of two; of one number it is known to 0.37 only, of six to 0.15
+    assert np.mean([row.test.variance for row in bad.rows[:-1]]) > 1.5
+    assert np.mean([row.test.variance for row in good.rows[:-1]]) < 1.3
     assert "log-likelihood" in bad.table()
     with pytest.raises(ShapeError, match="one kind of scene"):
         assess([])
