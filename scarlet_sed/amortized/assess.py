@@ -7,6 +7,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+from scipy import stats
 
 from scarlet_sed.amortized.derived import derived_of
 from scarlet_sed.amortized.model import library
@@ -220,9 +221,7 @@ def _deviation(nearer: HostArray, seed: int) -> tuple[float, float]:
 
 def _distance(places: HostArray) -> float:
     """Largest distance of an empirical distribution on zero to one from the uniform one."""
-    at = np.sort(places)
-    steps = np.arange(len(at) + 1) / len(at)
-    return float(max(np.max(steps[1:] - at), np.max(at - steps[:-1])))
+    return float(stats.kstest(places, "uniform", method="asymp").statistic)
 
 
 def without(fluxes: HostArray, count: int, seed: int) -> HostArray:

@@ -21,7 +21,8 @@ from scarlet_sed.constraints import base_support
 from scarlet_sed.errors import FilterError, ParameterError
 from scarlet_sed.infer.families import FamilyValues, Gather, materialize
 from scarlet_sed.infer.posterior import LogPosterior
-from scarlet_sed.infer.program import Program
+from scarlet_sed.infer.program import ObservationProgram, Program
+from scarlet_sed.infer.sampling.anchor import times_held
 from scarlet_sed.infer.sampling.moves import Move
 from scarlet_sed.infer.sampling.target import AnyTarget
 from scarlet_sed.instrument.correlated import CorrelatedNoise
@@ -47,14 +48,12 @@ class Block(NamedTuple):
     Args:
         group: of the program that its component is in.
         row: of the group.
-        families: by path of the spectrum's parameters, and `redshift`: their families.
-        rows: by the same, their rows.
+        places: path, family and row of each of the spectrum's parameters, and of `redshift` where it is free.
     """
 
     group: int
     row: int
-    families: tuple[tuple[str, int], ...]
-    rows: tuple[tuple[str, int], ...]
+    places: tuple[tuple[str, int, int], ...]
 
 
 @final
@@ -96,9 +95,9 @@ class SpectrumMoves(Move):
         """Parameters after some proposals for one galaxy, and whether its spectrum is another one."""
         fluxes, sigmas = self._left(program, values, block)
         measured = self._measured(fluxes, sigmas)
-        now = {path: values[family][row] for path, family, row in _places(block)}
+        now = {path: values[family][row] for path, family, row in block.places}
         free = "redshift" in now
-        redshift = now["redshift"] if free else self._redshift(program, values, block)
+        redshift = _redshift(program, values, block)
         draw, choose = jax.random.split(key)
         drawn = drawn_for(self.posterior, measured, redshift, draw, self.tries, free)
 
@@ -106,7 +105,7 @@ class SpectrumMoves(Move):
             z = own["redshift"] if free else redshift
             changed = _with(values, block, own)
             chi2 = sum(
-                jnp.sum(((self._flux(program, observation, block, own, z) - f) / s) ** 2)
+                jnp.sum(((self._flux(observation, own, z) - f) / s) ** 2)
                 for observation, f, s in zip(program.observations, fluxes, sigmas, strict=True)
             )
             prior = program.log_prior(changed) + self.posterior.described.log_jacobian(own)
@@ -135,11 +134,11 @@ class SpectrumMoves(Move):
         """Per observation, the (band,) fluxes that everything else leaves to a galaxy, and their errors."""
         unit = program.unit_images(values, block.group, block.row)
         whole = program.images(values)
-        now = {path: values[family][row] for path, family, row in _places(block)}
-        z = now.get("redshift", self._redshift(program, values, block))
+        now = {path: values[family][row] for path, family, row in block.places}
+        z = _redshift(program, values, block)
         fluxes, sigmas = [], []
         for observation, shape, image in zip(program.observations, unit, whole, strict=True):
-            own = self._flux(program, observation, block, now, z)
+            own = self._flux(observation, now, z)
             noise = materialize(observation.instrument, values).noise
             left = noise.whiten(observation.data - image, observation.weights)
             seen = noise.whiten(shape, observation.weights)
@@ -164,29 +163,23 @@ class SpectrumMoves(Move):
         safe = jnp.where(seen, weight, 1.0)
         return Measured(jnp.where(seen, light / safe, 0.0), 1 / jnp.sqrt(safe), seen.astype(weight.dtype))
 
-    def _flux(self, program: Program, observation: Any, block: Block, own: dict[str, Array], z: Array) -> Array:
+    def _flux(self, observation: ObservationProgram, own: dict[str, Array], z: Array) -> Array:
         """(band,) nJy of the galaxy with these parameters."""
-        return self.posterior.described.model.fluxes(
-            {p: v for p, v in own.items() if p != "redshift"}, z, observation.filters
-        )
-
-    def _redshift(self, program: Program, values: FamilyValues, block: Block) -> Array:
-        found: Array = materialize(program.groups[block.group].redshift, values)[block.row]
-        return found
+        return self.posterior.described.model.fluxes(own, z, observation.filters)
 
 
 _NEVER = 1e15
 """nJy: the error of a band in which a galaxy is not seen."""
 
 
-def _places(block: Block) -> list[tuple[str, int, int]]:
-    rows = dict(block.rows)
-    return [(path, family, rows[path]) for path, family in block.families]
+def _redshift(program: Program, values: FamilyValues, block: Block) -> Array:
+    found: Array = materialize(program.groups[block.group].redshift, values)[block.row]
+    return found
 
 
 def _with(values: FamilyValues, block: Block, own: dict[str, Array]) -> FamilyValues:
     found = list(values)
-    for path, family, row in _places(block):
+    for path, family, row in block.places:
         found[family] = found[family].at[row].set(own[path])
     return tuple(found)
 
@@ -194,7 +187,7 @@ def _with(values: FamilyValues, block: Block, own: dict[str, Array]) -> FamilyVa
 def _supported(program: Program, values: FamilyValues, block: Block) -> Array:
     """Whether a galaxy's parameters lie where their priors do: NumPyro's densities go on beyond."""
     inside = jnp.ones((), bool)
-    for _, family, row in _places(block):
+    for _, family, row in block.places:
         prior = jax.tree.map(lambda leaf, r=row: leaf[r], program.families[family].prior)
         inside = inside & jnp.all(base_support(prior)(values[family][row]))
     return inside
@@ -267,6 +260,9 @@ def _block(posterior: AmortizedPosterior, model: LogPosterior, name: str) -> Blo
             return "its redshift is free, and the posterior knows none"
         paths["redshift"] = far
     places = {path: model.places[whole] for path, whole in paths.items()}
+    held = times_held(model.program)
+    if shared := [path for path, place in places.items() if held[place] != 1]:
+        return f"it shares {', '.join(shared)} with others"
     for number, group in enumerate(model.program.groups):
         slot = getattr(group.component.spectrum, posterior.described.path, None)
         if isinstance(slot, Gather) and slot.family == places[posterior.described.path].family:
@@ -278,13 +274,7 @@ def _block(posterior: AmortizedPosterior, model: LogPosterior, name: str) -> Blo
                 fixed = _differs(posterior, model, name)
                 if fixed:
                     return fixed
-                order = sorted(places)
-                return Block(
-                    number,
-                    int(rows[0]),
-                    tuple((path, places[path].family) for path in order),
-                    tuple((path, places[path].row) for path in order),
-                )
+                return Block(number, int(rows[0]), tuple((path, *places[path]) for path in sorted(places)))
     return "it shares its mass with others"
 
 

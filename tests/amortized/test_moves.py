@@ -118,6 +118,9 @@ def test_what_cannot_be_proposed_is_named():
     freer = made.free("faint.spectrum.log_ionization", ss.deep_field_population().log_ionization.prior)
     with pytest.raises(ParameterError, match="log_ionization"):
         spectrum_moves(small.posterior())(ss.LogPosterior(freer, observation))
+    tied = made.tie("bright.redshift", to="faint.redshift")
+    with pytest.raises(ParameterError, match="shares redshift with others"):
+        spectrum_moves(small.posterior())(ss.LogPosterior(tied, observation))
     with pytest.raises(ParameterError, match="marginalize"):
         brighter = made.free("bright.spectrum.flux", dist.LogNormal(4.0, 1.0))
         ss.sample(brighter, observation, moves=spectrum_moves(small.posterior()), marginalize=True)

@@ -98,7 +98,7 @@ def anchored(posterior: LogPosterior, unconstrained: FamilyValues) -> Anchor:
     slots = [amplitude(group) for group in program.groups]
     if all(slot is None for slot in slots):
         return Anchor((), (), ())
-    times = _times(program)
+    times = times_held(program)
     fluxes, precision = _brightness(program, unconstrained)
     values = constrain(program, unconstrained)
     shares: list[list[Array]] = [[] for _ in program.observations]
@@ -123,7 +123,7 @@ def anchored(posterior: LogPosterior, unconstrained: FamilyValues) -> Anchor:
     return Anchor(tuple(tuple(s) for s in shares), tuple(levels), tuple(rows))
 
 
-def _times(program: Program) -> dict[tuple[int, int], int]:
+def times_held(program: Program) -> dict[tuple[int, int], int]:
     """How many slots hold each row of each family: only what a single slot holds may follow that component's light."""
     found: dict[tuple[int, int], int] = {}
 

@@ -132,7 +132,6 @@ def _moved(target: AnyTarget, move: Move, state: Any) -> tuple[Any, Array]:
 
     def tried(place: Array) -> tuple[Array, Array, Array, Array]:
         new, taken = move(target, place, own)
-        new = jnp.where(taken > 0, new, place)
         potential, gradient = jax.value_and_grad(target.potential)(new)
         # what rounding threw off the support does not count
         good = (taken > 0) & jnp.isfinite(potential)
