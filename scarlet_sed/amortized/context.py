@@ -34,14 +34,27 @@ class Measured(eqx.Module):
         return jnp.sqrt(jnp.sum(weight * (self.flux**2 + self.sigma**2), axis=-1) / jnp.sum(weight, axis=-1))
 
     @property
+    def shape(self) -> Array:
+        """(band,) fluxes against the reference, squashed: logarithms of what is bright."""
+        return jnp.arcsinh(self.flux / self.reference[..., None] / _FAINT) / 3
+
+    @property
+    def shape_slope(self) -> Array:
+        """(band,) by how much the shape rises with the logarithm of all fluxes, the reference as it is."""
+        return self.flux / jnp.hypot(self.flux, _FAINT * self.reference[..., None]) / 3
+
+    @property
+    def shape_error(self) -> Array:
+        """(band,) standard deviations of it."""
+        return self.sigma / jnp.hypot(self.flux, _FAINT * self.reference[..., None]) / 3
+
+    @property
     def features(self) -> Array:
         """(4 * band + 1,): signal-to-noise, logarithms of fluxes and of errors, what is there, and the reference."""
         reference = self.reference[..., None]
-        relative, error = self.flux / reference, self.sigma / reference
         signal = jnp.arcsinh(self.flux / self.sigma) / 3
-        shape = jnp.arcsinh(relative / _FAINT) / 3
-        level = jnp.log(error) / 2
-        each = [self.present * number for number in (signal, shape, level)]
+        level = jnp.log(self.sigma / reference) / 2
+        each = [self.present * number for number in (signal, self.shape, level)]
         return jnp.concatenate([*each, 1 - self.present, jnp.log10(reference) / 3], axis=-1)
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.amortized.context_range import ContextRange
+from scarlet_sed.amortized.expected import ExpectedFluxes
 from scarlet_sed.amortized.model import Described
 from scarlet_sed.amortized.networks import Networks, RedshiftDensity, Sizes
 from scarlet_sed.amortized.posterior import AmortizedPosterior
@@ -20,7 +21,7 @@ from scarlet_sed.io.scene_file import load_scene, save_scene
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array
 
-KIND = "amortized posterior 2"
+KIND = "amortized posterior 3"
 SHIPPED = ("jades_delayed",)
 """Names of posteriors that ship.
 
@@ -53,6 +54,7 @@ def save_amortized(posterior: AmortizedPosterior, path: str | Path, recipe: Reci
         "redshift": posterior.redshift,
         "prior": described.prior,
         "ratio": described.ratio,
+        "expected": networks.expected,
         "embedding": networks.embedding,
         "density": networks.redshift,
         "usual": posterior.usual,
@@ -90,14 +92,15 @@ def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]
         described = eqx.tree_at(lambda d: d.ratio, described, jnp.asarray(tree["ratio"]))
         kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in tree["recipe"]["sizes"].items()}
         sizes = Sizes(**kept)
-        embedding, density, usual = tree["embedding"], tree["density"], tree["usual"]
+        expected, embedding, density, usual = (tree[n] for n in ("expected", "embedding", "density", "usual"))
+        assert isinstance(expected, ExpectedFluxes)
         assert isinstance(embedding, Perceptron) and isinstance(usual, ContextRange)
         assert density is None or isinstance(density, RedshiftDensity)
         skeleton = Networks.flow_of(jax.random.key(0), sizes, described.numbers)
         flow = _with_leaves(skeleton, tree["flow"])
     except (KeyError, ValueError, TypeError, AssertionError) as error:
         raise FileFormatError(f"the posterior {str(path)!r} is incomplete ({error})", fix="train it again") from error
-    networks = Networks(embedding, flow, density)
+    networks = Networks(expected, embedding, flow, density)
     found = AmortizedPosterior(described, networks, tree["filters"], tree["redshift"], usual)
     return found, {"recipe": tree["recipe"], "record": tree["record"]}
 

@@ -1,13 +1,10 @@
 """From a spectrum and a survey to an amortized posterior in a file, in as many sittings as it takes."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import numpyro.distributions as dist
 
@@ -19,6 +16,7 @@ from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe, begin, train, usual_of
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.files import atomic
+from scarlet_sed.io.scene_file import digest_of
 from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
@@ -78,7 +76,7 @@ def train_amortized(
         spectra,
         networks,
         recipe,
-        folder / f"networks-{tag}-{_digest(json.dumps([survey.plain, before]))}.checkpoint",
+        folder / f"networks-{tag}-{digest_of([survey.plain, before])[:8]}.checkpoint",
         seconds=seconds - (time.monotonic() - start),
         progress=progress,
     )
@@ -117,14 +115,8 @@ def _begun(
 
 def _tag(described: Described, filters: Filters, redshift: Any, count: int, seed: int) -> str:
     """A name for a library: a hash of what it is drawn from."""
-    digest = hashlib.sha256(f"{filters.names} {count} {seed} {type(redshift).__name__} {vars(redshift)}".encode())
-    for leaf in jax.tree.leaves(described):
-        digest.update(np.ascontiguousarray(np.asarray(leaf)).tobytes())
-    return digest.hexdigest()[:12]
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    made = [described.model.spectrum, described.prior, filters, redshift, count, seed]
+    return digest_of(made)[:12]
 
 
 def _kept_library(

@@ -4,6 +4,7 @@ A posterior with free redshift is the product q(z | fluxes) q(theta | fluxes, z)
 which has as many modes as it likes; the second is the same whether the redshift is known or drawn.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -16,6 +17,7 @@ from flowjax.flows import coupling_flow
 from paramax import non_trainable
 
 from scarlet_sed.amortized.context import Measured, of_redshift
+from scarlet_sed.amortized.expected import ExpectedFluxes
 from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array, HostArray
@@ -25,6 +27,7 @@ class Sizes(NamedTuple):
     """How large networks are.
 
     Args:
+        expected: cells in ln(1 + z) in which it is known what fluxes to expect.
         embedding: hidden layers that turn fluxes and redshift into a summary.
         summary: its numbers.
         layers: of the flow.
@@ -34,10 +37,11 @@ class Sizes(NamedTuple):
         cells: of its grid in ln(1 + z).
     """
 
-    embedding: tuple[int, ...] = (256, 256)
+    expected: int = 240
+    embedding: tuple[int, ...] = (512, 512, 512, 512)
     summary: int = 48
     layers: int = 6
-    width: int = 128
+    width: int = 256
     knots: int = 8
     redshift: tuple[int, ...] = (256, 256, 256)
     cells: int = 480
@@ -99,11 +103,13 @@ class Networks(eqx.Module):
     """What is trained.
 
     Args:
+        expected: what fluxes to expect at a redshift; not trained.
         embedding: from features of fluxes and redshift to a summary.
         flow: of standardised numbers, given the summary.
         redshift: the density of redshift; None where it is always given.
     """
 
+    expected: ExpectedFluxes
     embedding: Perceptron
     flow: Transformed
     redshift: RedshiftDensity | None
@@ -113,9 +119,10 @@ class Networks(eqx.Module):
         key: Array,
         sizes: Sizes,
         numbers: int,
-        features: HostArray,
-        redshifts: HostArray,
-        ends: tuple[float, float] | None,
+        expected: ExpectedFluxes,
+        measured: Measured,
+        redshifts: Array,
+        free: bool,
     ) -> "Networks":
         """Random networks.
 
@@ -123,21 +130,22 @@ class Networks(eqx.Module):
             key: of the weights.
             sizes: of them.
             numbers: that the flow describes.
-            features: (object, feature) some, to standardise by.
+            expected: what fluxes to expect.
+            measured: (object, band) some, to standardise by.
             redshifts: (object,) of them.
-            ends: of the redshifts, if they are described too.
+            free: whether redshifts are described too.
         """
         one, two, three = jax.random.split(key, 3)
-        seen = np.concatenate([features, np.asarray(of_redshift(as_float(redshifts)))], axis=1)
+        seen: HostArray = np.asarray(jax.jit(jax.vmap(partial(_seen, expected)))(measured, redshifts), np.float64)
         centre, scale = as_float(seen.mean(axis=0)), as_float(1 / np.maximum(seen.std(axis=0), 1e-2))
         embedding = Perceptron.initial(one, (seen.shape[1], *sizes.embedding, sizes.summary), centre, scale)
         flow = Networks.flow_of(two, sizes, numbers)
         density = None
-        if ends is not None:
-            count = features.shape[1]
+        if free:
+            count = measured.features.shape[1]
             grid = Perceptron.initial(three, (count, *sizes.redshift, sizes.cells + 1), centre[:count], scale[:count])
-            density = RedshiftDensity(grid, *(float(np.log1p(end)) for end in ends))
-        return Networks(embedding, flow, density)
+            density = RedshiftDensity(grid, expected.low, expected.high)
+        return Networks(expected, embedding, flow, density)
 
     @staticmethod
     def flow_of(key: Array, sizes: Sizes, numbers: int) -> Transformed:
@@ -154,4 +162,8 @@ class Networks(eqx.Module):
 
     def summary(self, measured: Measured, redshift: Array) -> Array:
         """What the flow is told."""
-        return self.embedding(jnp.concatenate([measured.features, of_redshift(redshift)], axis=-1))
+        return self.embedding(_seen(self.expected, measured, redshift))
+
+
+def _seen(expected: ExpectedFluxes, measured: Measured, redshift: Array) -> Array:
+    return jnp.concatenate([measured.features, of_redshift(redshift), expected.surprises(measured, redshift)])

@@ -15,6 +15,7 @@ import optax
 
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.context_range import ContextRange
+from scarlet_sed.amortized.expected import ExpectedFluxes
 from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
 from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.survey import Survey
@@ -24,6 +25,7 @@ from scarlet_sed.typing import Array
 
 VALIDATION = 20_000
 """Spectra held back."""
+PARTS = ("numbers", "redshift")
 _CHUNK = 250
 _USUAL = 200_000
 """Spectra from which it is learnt what is usual."""
@@ -45,6 +47,7 @@ class Recipe:
         library: spectra drawn.
         memory: of the mean of weights over late steps, in steps.
         free: whether redshifts are described too.
+        parts: what is trained of `numbers` and `redshift`, which share nothing; the other stays as it begins.
         seed: of everything random.
     """
 
@@ -55,11 +58,12 @@ class Recipe:
     library: int = 1_000_000
     memory: int = 1000
     free: bool = True
+    parts: tuple[str, ...] = PARTS
     seed: int = 0
 
 
 class State(NamedTuple):
-    """Everything that training goes on from."""
+    """Everything that training goes on from; of networks only what is trained."""
 
     networks: Networks
     mean: Networks
@@ -119,13 +123,23 @@ def observe(described: Described, survey: Survey, spectra: Library, key: Array) 
     return jax.vmap(one)(spectra.normal, spectra.redshift, spectra.flux, keys)
 
 
-def losses(networks: Networks, objects: Objects) -> tuple[Array, Array]:
-    """(object,) negative log-densities of the numbers, and of the redshift."""
-    summary = networks.summary(objects.measured, objects.redshift)
-    numbers = -networks.flow.log_prob(objects.numbers, summary)
-    if networks.redshift is None:
-        return numbers, jnp.zeros_like(numbers)
-    return numbers, -jax.vmap(networks.redshift.log_prob)(objects.measured, objects.redshift)
+def losses(networks: Networks, objects: Objects) -> dict[str, Array]:
+    """(object,) negative log-densities of the numbers, and of the redshift where it is described."""
+    summary = jax.vmap(networks.summary)(objects.measured, objects.redshift)
+    found = {"numbers": -networks.flow.log_prob(objects.numbers, summary)}
+    if networks.redshift is not None:
+        found["redshift"] = -jax.vmap(networks.redshift.log_prob)(objects.measured, objects.redshift)
+    return found
+
+
+def _trained(networks: Networks, parts: tuple[str, ...]) -> Any:
+    """Which leaves are trained, as a tree of booleans."""
+    none = jax.tree.map(lambda _: False, networks)
+    for of, part in (("embedding", "numbers"), ("flow", "numbers"), ("redshift", "redshift")):
+        if part in parts and getattr(networks, of) is not None:
+            own = jax.tree.map(eqx.is_inexact_array, getattr(networks, of))
+            none = eqx.tree_at(lambda n, of=of: getattr(n, of), none, own, is_leaf=lambda x: x is None)
+    return none
 
 
 def _weighted(each: Array, weight: Array) -> Array:
@@ -151,10 +165,10 @@ def begin(
     kept = np.asarray(objects.weight) > 0
     ratio = np.asarray(objects.numbers)[kept, 0]
     standard = eqx.tree_at(lambda d: d.ratio, described, as_float([ratio.mean(), ratio.std()]))
-    features = np.asarray(objects.measured.features)[kept]
-    redshifts = np.asarray(objects.redshift)[kept]
+    measured, redshifts = jax.tree.map(lambda a: a[kept], (objects.measured, objects.redshift))
+    expected = ExpectedFluxes.of(spectra, survey.depth, ends, recipe.sizes.expected)
     networks = Networks.initial(
-        jax.random.fold_in(key, 1), recipe.sizes, described.numbers, features, redshifts, ends if recipe.free else None
+        jax.random.fold_in(key, 1), recipe.sizes, described.numbers, expected, measured, redshifts, recipe.free
     )
     return standard, networks
 
@@ -210,53 +224,46 @@ def train(
     rows = spectra.redshift.shape[0]
     schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, min(500, recipe.steps // 10), recipe.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
-    trained = eqx.filter(networks, eqx.is_inexact_array)
-    state = State(networks, networks, optimizer.init(trained), jnp.asarray(0, jnp.int32))
+    trained, fixed = eqx.partition(networks, _trained(networks, recipe.parts))
+    state = State(trained, trained, optimizer.init(trained), jnp.asarray(0, jnp.int32))
     state, record = resume_training(checkpoint, state, asdict(recipe))
     memory = 1 - 1 / recipe.memory
 
-    def loss(networks: Networks, objects: Objects) -> Array:
-        each = losses(networks, objects)
-        return _weighted(each[0] + each[1], objects.weight)
+    def loss(trained: Networks, fixed: Networks, objects: Objects) -> Array:
+        each = losses(eqx.combine(trained, fixed), objects)
+        return _weighted(sum((v for part, v in each.items() if part in recipe.parts), jnp.zeros(())), objects.weight)
 
     @eqx.filter_jit
-    def advance(state: State, described: Described, survey: Survey, spectra: Library) -> State:
-        moving, still = eqx.partition(state, eqx.is_array)
-
-        def step(moving: Any, _: None) -> tuple[Any, None]:
-            now = eqx.combine(moving, still)
+    def advance(state: State, fixed: Networks, described: Described, survey: Survey, spectra: Library) -> State:
+        def step(now: State, _: None) -> tuple[State, None]:
             key = jax.random.fold_in(jax.random.key(recipe.seed + 1), now.step)
             pick, draw = jax.random.split(key)
             chosen = jax.random.randint(pick, (recipe.batch,), held, rows)
             objects = observe(described, survey, jax.tree.map(lambda a: a[chosen], spectra), draw)
-            gradient = eqx.filter_grad(loss)(now.networks, objects)
+            gradient = jax.grad(loss)(now.networks, fixed, objects)
             updates, inner = optimizer.update(gradient, now.optimizer)
             networks = eqx.apply_updates(now.networks, updates)
-            mean = jax.tree.map(
-                lambda m, n: memory * m + (1 - memory) * n if eqx.is_inexact_array(m) else m, now.mean, networks
-            )
-            return eqx.filter(State(networks, mean, inner, now.step + 1), eqx.is_array), None
+            mean = jax.tree.map(lambda m, n: memory * m + (1 - memory) * n, now.mean, networks)
+            return State(networks, mean, inner, now.step + 1), None
 
-        return eqx.combine(jax.lax.scan(step, moving, None, length=_CHUNK)[0], still)
+        return jax.lax.scan(step, state, None, length=_CHUNK)[0]
 
     @eqx.filter_jit
-    def held_back(networks: Networks, described: Described, survey: Survey, spectra: Library) -> tuple[Array, Array]:
+    def held_back(networks: Networks, described: Described, survey: Survey, spectra: Library) -> dict[str, Array]:
         objects = observe(described, survey, spectra, jax.random.key(0))
-        one, two = losses(networks, objects)
-        return _weighted(one, objects.weight), _weighted(two, objects.weight)
+        return {part: _weighted(each, objects.weight) for part, each in losses(networks, objects).items()}
 
     kept = jax.tree.map(lambda a: a[:held], spectra)
     start = time.monotonic()
     before = record[-1]["seconds"] if record else 0.0
     while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
-        state = advance(state, described, survey, spectra)
+        state = advance(state, fixed, described, survey, spectra)
         step = int(state.step)
         late = step >= recipe.steps or time.monotonic() - start >= seconds
         if step % (8 * _CHUNK) == 0 or late:
-            numbers, redshift = (float(x) for x in held_back(state.mean, described, survey, kept))
-            record.append(
-                {"step": step, "seconds": before + time.monotonic() - start, "numbers": numbers, "redshift": redshift}
-            )
+            now = held_back(eqx.combine(state.mean, fixed), described, survey, kept)
+            spent = before + time.monotonic() - start
+            record.append({"step": step, "seconds": spent, **{part: float(each) for part, each in now.items()}})
             progress(json.dumps({k: round(v, 4) for k, v in record[-1].items()}))
             save_training(checkpoint, state, asdict(recipe), record)
-    return state.mean, record, int(state.step) >= recipe.steps
+    return eqx.combine(state.mean, fixed), record, int(state.step) >= recipe.steps

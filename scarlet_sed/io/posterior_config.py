@@ -53,6 +53,7 @@ class TrainingTable:
     batch: int = option(256, doc="objects a step", at_least=8)
     learning_rate: float = option(1e-3, doc="after warm-up", above=0)
     library: int = option(1_000_000, doc="spectra drawn", at_least=1000)
+    parts: tuple[str, ...] = option(("numbers", "redshift"), doc="what is trained; the rest stays as it begins")
     seed: int = option(0, doc="of everything random", at_least=0)
 
 
@@ -82,6 +83,9 @@ def read_posterior_config(path: str | Path) -> PosteriorConfig:
         raise ConfigError("`redshift.min` is not below `redshift.max`", fix="give an interval of redshift")
     if bool(config.survey.depth) == (config.survey.catalog is not None):
         raise ConfigError("give either `survey.depth` or `survey.catalog`", fix="depths in nJy, or a table of fluxes")
+    unknown = sorted(set(config.training.parts) - {"numbers", "redshift"})
+    if unknown or not config.training.parts:
+        raise ConfigError(f"`training.parts` is {config.training.parts}", fix='name "numbers", "redshift" or both')
     if config.survey.depth and len(config.survey.depth) != len(config.survey.bands):
         raise ConfigError(
             f"`survey.depth` has {len(config.survey.depth)} numbers for {len(config.survey.bands)} bands",

@@ -44,6 +44,7 @@ def train_posterior(
         learning_rate=training.learning_rate,
         library=training.library,
         free=given.redshift.free,
+        parts=training.parts,
         seed=training.seed,
     )
     made = train_amortized(

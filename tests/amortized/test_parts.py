@@ -1,5 +1,6 @@
 """The parts of amortized posteriors: priors as normal numbers, surveys, what networks see, densities of redshift."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,8 @@ from scipy import stats
 
 import scarlet_sed as ss
 from scarlet_sed.amortized.context import Measured
-from scarlet_sed.amortized.model import AMPLITUDE, Described
+from scarlet_sed.amortized.expected import ExpectedFluxes
+from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
 from scarlet_sed.amortized.normal import PriorMap
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import observe
@@ -83,6 +85,36 @@ def test_heavier_objects_have_the_same_numbers(x64):
     one = described.described(normal, jnp.asarray(8.0), measured, jnp.asarray(1.0))
     other = described.described(normal, jnp.asarray(9.0), brighter, jnp.asarray(1.0))
     np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_surprises_are_standard_normal_and_know_nothing_of_missing_bands(rng):
+    """Shapes that scatter about lines of redshift, with bands tied to each other."""
+    count, bands = 40_000, 5
+    z = np.expm1(rng.uniform(np.log(1.1), np.log(9.0), count))
+    root = 0.3 * np.tril(rng.normal(size=(bands, bands))) + 0.05 * np.eye(bands)
+
+    def spectra(z: np.ndarray) -> np.ndarray:
+        slope = np.log1p(z)[:, None] * np.linspace(-0.3, 0.3, bands)
+        flux = np.exp(slope + rng.normal(size=(len(z), bands)) @ root.T)
+        return flux / flux.mean(axis=1, keepdims=True)
+
+    known = Library(jnp.zeros((count, 1)), jnp.asarray(z), jnp.asarray(spectra(z)))
+    expected = ExpectedFluxes.of(known, jnp.ones(bands), (0.1, 8.0), 60)
+    for signal, most in ((3.0, 0.4), (300.0, 0.1)):
+        z = np.expm1(rng.uniform(np.log(1.1), np.log(9.0), 4000))
+        flux, sigma = spectra(z), 1 / signal
+        seen = flux + sigma * rng.normal(size=flux.shape)
+        measured = Measured(jnp.asarray(seen), jnp.full(flux.shape, sigma), jnp.ones(flux.shape))
+        found = np.asarray(jax.vmap(expected.surprises)(measured, jnp.asarray(z)))
+        # the first holds how bright all of them are, of which nothing is expected
+        units = np.sinh(found[:, 1:bands])
+        np.testing.assert_allclose(units.std(axis=0), 1.0, atol=most)
+        assert np.abs(np.corrcoef(units.T) - np.eye(bands - 1)).max() < most
+    one = Measured(jnp.asarray(flux[0]), jnp.full(bands, 0.01), jnp.ones(bands).at[2].set(0.0))
+    other = eqx.tree_at(lambda m: m.flux, one, one.flux.at[2].set(50.0))
+    np.testing.assert_allclose(
+        expected.surprises(one, jnp.asarray(1.0)), expected.surprises(other, jnp.asarray(1.0)), atol=1e-5
+    )
 
 
 def test_densities_of_redshift_are_densities_and_are_drawn_from():

@@ -1,5 +1,7 @@
 """Amortized posteriors: draws and their density, files, training that goes on where it was."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -85,6 +87,21 @@ def test_training_learns_and_goes_on_bit_by_bit(tmp_path):
     assert record[-1]["numbers"] < first[-1]["numbers"] and record[-1]["numbers"] < 1.42 * described.numbers - 0.5
     with pytest.raises(FileFormatError, match="another recipe"):
         train(described, survey, spectra, networks, small.RECIPE.__class__(), halves)
+
+
+def test_one_part_is_trained_and_the_other_stays(tmp_path):
+    described, spectra, networks = small.drawn()
+    only = dataclasses.replace(small.RECIPE, steps=250, parts=("redshift",))
+    found, _, done = train(described, small.survey(), spectra, networks, only, tmp_path / "only")
+    assert done
+
+    def alike(part: str) -> bool:
+        pairs = zip(
+            *(jax.tree.leaves(eqx.filter(getattr(n, part), eqx.is_array)) for n in (found, networks)), strict=True
+        )
+        return all(np.array_equal(one, other) for one, other in pairs)
+
+    assert alike("flow") and alike("embedding") and alike("expected") and not alike("redshift")
 
 
 def test_simulated_objects_are_judged():

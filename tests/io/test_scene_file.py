@@ -1,6 +1,9 @@
 """Scene files: everything comes back bit by bit, and nothing unknown gets in."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -275,3 +278,23 @@ def test_zip_holds_both_files(tmp_path: Path) -> None:
     save_scene(BlackBody(4000.0, 1.0), tmp_path / "x.zip")
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
         assert sorted(name.split("-")[0] for name in archive.namelist()) == ["arrays", "scene.json"]
+
+
+def test_a_digest_is_the_same_in_every_process():
+    """Distributions list their leaves in the order of a set of strings, which each process hashes anew."""
+    program = "import scarlet_sed as ss; from scarlet_sed.io.scene_file import digest_of as d; " + (
+        "p = ss.deep_field_population(); print(d([p, 1]), d([p.replace(log_mass=8.0), 1]))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2)
+    }
+    assert len(found) == 1
+    one, other = found.pop().split()
+    assert one != other
