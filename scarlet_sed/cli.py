@@ -123,7 +123,7 @@ def _posterior_commands(commands: Any) -> None:
     maps.add_argument("--posterior", required=True, help="a file of `posterior train`")
     maps.add_argument("--out", default="maps", metavar="DIR", help="folder for the results (maps)")
     maps.add_argument("--source", help="of the fit; all others are taken off")
-    maps.add_argument("--observation", help="its name, where there are several")
+    maps.add_argument("--observation", help="the name of one to use alone, where there are several")
     maps.add_argument("--redshift", type=float, help="of the galaxy (from its integrated light)")
     maps.add_argument("--least", type=float, default=5.0, help="signal-to-noise of a pixel or bin (5)")
     maps.add_argument("--no-bins", action="store_true", help="leave pixels out that do not reach it alone")

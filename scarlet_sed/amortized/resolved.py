@@ -47,7 +47,6 @@ class ResolvedProperties(NamedTuple):
         redshift: (3,) 16, 50 and 84 %.
         pixel_area: kpc^2 of a pixel at the median redshift.
         matched: the images through one PSF.
-        wcs: of the pixels; None where the observation has none.
     """
 
     labels: np.ndarray
@@ -60,7 +59,6 @@ class ResolvedProperties(NamedTuple):
     redshift: HostArray
     pixel_area: float
     matched: Matched
-    wcs: WCS | None
 
     def image(self, name: str, level: float = 0.5) -> HostArray:
         """(H, W) map of a quantity at 16, 50 or 84 %: masses and rates as log10 of those a kpc^2; NaN in no bin.
@@ -86,6 +84,11 @@ class ResolvedProperties(NamedTuple):
         return found
 
     @property
+    def wcs(self) -> WCS | None:
+        """Of the pixels; None where the observation has none."""
+        return self.matched.grid.wcs
+
+    @property
     def outshone(self) -> float:
         """Median log10 of the surviving mass of all bins over that of their integrated light."""
         return float(self.summed["log_surviving_mass"][1] - self.integrated["log_surviving_mass"][1])
@@ -93,7 +96,7 @@ class ResolvedProperties(NamedTuple):
 
 def map_properties(
     posterior: AmortizedPosterior,
-    observation: Observation,
+    observations: Observation | Sequence[Observation],
     redshift: float | None = None,
     *,
     region: Any = None,
@@ -106,14 +109,15 @@ def map_properties(
 ) -> ResolvedProperties:
     """Posteriors of stellar mass, age, star-formation rate, dust and metallicity for every pixel of a resolved galaxy.
 
-    All bands are convolved to the widest PSF first; pixels that do not reach the signal-to-noise are taken together.
-    Bands that the observation lacks are missing to the network, and bands that the network does not know are left out.
+    All bands are convolved to the widest PSF and read on its pixels first; pixels that do not reach the signal-to-noise
+    are taken together. Bands that the observations lack are missing to the network, and bands that the network does not
+    know are left out.
 
     Args:
-        posterior: for the observation's bands.
-        observation: one pixel grid; neighbours taken off (`isolate` takes them off by a fit).
+        posterior: for the observations' bands.
+        observations: one, or several of the same sky; neighbours taken off (`isolate` takes them off by a fit).
         redshift: of the galaxy; None to take it from its integrated light, whose doubt then goes into every pixel.
-        region: (H, W) True for pixels that belong to the galaxy; all by default.
+        region: (H, W) True for pixels of the band with the widest PSF that belong to the galaxy; all by default.
         least: mean signal-to-noise of a pixel or bin in the detecting bands.
         detecting: names of bands; by default the three reddest of wide (not medium) filters there are.
         binned: whether to take faint pixels together, or leave them out.
@@ -122,23 +126,24 @@ def map_properties(
         progress: called with the bins done and their number.
 
     Raises:
-        FilterError: if posterior and observation share fewer than three bands, or a detecting band is missing.
+        FilterError: if posterior and observations share fewer than three bands, or a detecting band is missing.
         DataError: if no pixel or bin reaches the signal-to-noise.
         ShapeError, ParameterError, DomainError: for arguments that make no sense.
     """
-    columns = _columns(posterior, observation)
-    names = _detecting(posterior, observation, columns) if detecting is None else tuple(detecting)
-    absent = [name for name in names if name not in observation.bands]
+    every = (observations,) if isinstance(observations, Observation) else tuple(observations)
+    columns = _columns(posterior, every)
+    matched = match_psfs(every)
+    names = _detecting(posterior, matched.bands, columns) if detecting is None else tuple(detecting)
+    absent = [name for name in names if name not in matched.bands]
     if absent or not names:
-        raise FilterError(f"there is no detecting band {absent[:1]}", fix=f"choose among {observation.bands}")
-    matched = match_psfs(observation)
-    shape = observation.shape[1:]
+        raise FilterError(f"there is no detecting band {absent[:1]}", fix=f"choose among {matched.bands}")
+    shape = matched.grid.shape
     inside = np.ones(shape, bool) if region is None else np.asarray(region) != 0
     if inside.shape != shape:
         raise ShapeError(f"a region of {inside.shape} pixels for images of {shape}", fix="give one of their shape")
     if not least > 0 or draws < 2:
         raise ParameterError(f"least={least!r}, draws={draws!r}", fix="give positive numbers, two draws at least")
-    seen = np.array([name in names for name in observation.bands])
+    seen = np.array([name in names for name in matched.bands])
     labels = bin_pixels(matched, seen, inside, least)
     if not binned:
         labels = _singles(labels)
@@ -168,19 +173,23 @@ def map_properties(
         {name: np.quantile(values, LEVELS) for name, values in sums.items()},
         {name: np.quantile(total[name][0], LEVELS) for name in EXTENSIVE},
         np.quantile(z, LEVELS),
-        _pixel_area(posterior, float(np.median(z)), observation.grid.pixel_scale),
+        _pixel_area(posterior, float(np.median(z)), matched.grid.pixel_scale),
         matched,
-        observation.grid.wcs,
     )
 
 
-def _columns(posterior: AmortizedPosterior, observation: Observation) -> dict[int, int]:
-    """Places of the observation's bands by those of the posterior's."""
-    places = posterior.filters.places_in(observation.filters)
-    found = {i: place for i, place in enumerate(places) if place >= 0}
+def _columns(posterior: AmortizedPosterior, observations: Sequence[Observation]) -> dict[int, int]:
+    """Places of the observations' bands by those of the posterior's."""
+    found: dict[int, int] = {}
+    first = 0
+    for observation in observations:
+        places = posterior.filters.places_in(observation.filters)
+        found.update({i: first + place for i, place in enumerate(places) if place >= 0})
+        first += len(observation.bands)
     if len(found) < 3:
+        names = ", ".join(name for observation in observations for name in observation.bands)
         raise FilterError(
-            f"the posterior knows {len(found)} of the bands {', '.join(observation.bands)}",
+            f"the posterior knows {len(found)} of the bands {names}",
             fix=f"use one for them; this one is for {', '.join(posterior.filters.names)}",
         )
     return found
@@ -192,10 +201,10 @@ def _for_network(posterior: AmortizedPosterior, columns: dict[int, int], values:
     return found
 
 
-def _detecting(posterior: AmortizedPosterior, observation: Observation, columns: dict[int, int]) -> tuple[str, ...]:
+def _detecting(posterior: AmortizedPosterior, bands: tuple[str, ...], columns: dict[int, int]) -> tuple[str, ...]:
     wide = [i for i in columns if posterior.filters.names[i].lower().endswith("w")] or list(columns)
     order = sorted(wide, key=lambda i: float(posterior.filters.pivot[i]))
-    return tuple(observation.bands[columns[i]] for i in order[-3:])
+    return tuple(bands[columns[i]] for i in order[-3:])
 
 
 def _singles(labels: np.ndarray) -> np.ndarray:

@@ -1,12 +1,16 @@
 """Images of all bands as if seen through one PSF, with the noise that this leaves in them."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import next_fast_len
+from scipy.ndimage import map_coordinates, minimum_filter
 
 from scarlet_sed.errors import DataError
 from scarlet_sed.instrument.correlated import CorrelatedNoise
+from scarlet_sed.instrument.geometry import PixelGrid
 from scarlet_sed.instrument.kernels import difference_spectrum, on_canvas, real_kernel
 from scarlet_sed.instrument.noise import GaussianNoise
 from scarlet_sed.instrument.observation import Observation
@@ -20,15 +24,16 @@ _KNOWN = 0.98
 
 
 class Matched(NamedTuple):
-    """Images that were convolved to the PSF of one band.
+    """Images that were convolved to the PSF of one band, on its pixels.
 
     Args:
         images: (band, H, W) nJy a pixel, without sky, corrected for calibration and Milky Way; NaN where not known.
         sigma: (band, H, W) standard deviation of single pixels; infinite where not known.
         correlation: (band, 2 lags + 1, 2 lags + 1) of the noise of neighbouring pixels, one in the middle.
         bands: names.
-        band: whose PSF it is.
+        band: whose PSF and pixels they are.
         mismatch: (band,) largest difference of a matched PSF from that of `band`, over the latter's peak.
+        grid: the pixels.
     """
 
     images: HostArray
@@ -37,54 +42,130 @@ class Matched(NamedTuple):
     bands: tuple[str, ...]
     band: str
     mismatch: HostArray
+    grid: PixelGrid
 
 
-def match_psfs(observation: Observation, band: str | None = None, *, lags: int = 12) -> Matched:
-    """Convolve every band with the kernel that turns its PSF into that of one band.
+def match_psfs(
+    observations: Observation | Sequence[Observation], band: str | None = None, *, lags: int = 12
+) -> Matched:
+    """Convolve every band with the kernel that turns its PSF into that of one band, and read it on that band's pixels.
 
     The kernel is the ratio of the PSFs' transforms, regularised where a PSF holds next to nothing (Wiener; Boucaud et
-    al. 2016). Pixels with more than 2 % of the kernel's weight on masked pixels, or beyond the edges, are not known.
+    al. 2016). Other pixel grids, and shifts between bands, are met by cubic splines through the convolved images, whose
+    pixels are scaled by area. Pixels with more than 2 % of the kernel's weight on masked pixels, or beyond the edges,
+    are not known.
 
     Args:
-        observation: bands on one pixel grid.
+        observations: one, or several of the same sky.
         band: to match the others to; by default the one with the widest PSF.
         lags: pixels over which the correlation of noise is kept.
 
     Raises:
-        DataError: if there is no such band, or the noise model has no variances.
+        DataError: if there is no such band, one comes twice, or a noise model has no variances.
+        WCSError: if grids with a WCS are mixed with others.
     """
-    bands = observation.bands
-    target = int(np.argmax(observation.fwhm)) if band is None else _index(bands, band)
-    noise = observation.noise
-    if not isinstance(noise, (GaussianNoise, CorrelatedNoise)):
-        raise DataError(
-            f"noise that is {type(noise).__name__} has no variances after matching",
-            fix="use observation.with_noise(ss.GaussianNoise())",
-        )
+    every = (observations,) if isinstance(observations, Observation) else tuple(observations)
+    bands = tuple(name for o in every for name in o.bands)
+    twice = sorted({name for name in bands if bands.count(name) > 1})
+    if twice:
+        raise DataError(f"the band {twice[0]!r} comes twice", fix="leave one of them out")
+    place = int(np.argmax(np.concatenate([o.fwhm for o in every]))) if band is None else _index(bands, band)
+    owners = [(o, row) for o in every for row in range(len(o.bands))]
+    base, target = owners[place]
+    for o in every:
+        if not isinstance(o.noise, (GaussianNoise, CorrelatedNoise)):
+            raise DataError(
+                f"noise that is {type(o.noise).__name__} has no variances after matching",
+                fix="use observation.with_noise(ss.GaussianNoise())",
+            )
+    lags = min(lags, (min(base.shape[1:]) - 1) // 2)
+    origin = np.asarray(resolve(base).shift, float)[target]
+    parts = [_matched(o, base, target, origin, lags) for o in every]
+    images, sigmas, correlations, mismatch = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Matched(images, sigmas, correlations, bands, bands[place], mismatch, base.grid)
+
+
+def _matched(
+    observation: Observation, base: Observation, target: int, origin: HostArray, lags: int
+) -> tuple[HostArray, HostArray, HostArray, HostArray]:
+    """Images, standard deviations, correlations and mismatches of one observation's bands on the pixels of another."""
+    grid = observation.grid
+    to_own = grid.matrix @ np.linalg.inv(base.grid.matrix)
     height, width = observation.shape[1:]
     kernels = [real_kernel(difference_spectrum(psf, 0.0, np.eye(2))) for psf in observation.psfs]
+    kernels.append(real_kernel(difference_spectrum(base.psfs[target], 0.0, to_own)))
     reach = max(k.shape[0] // 2 for k in kernels)
     canvas = (next_fast_len(height + reach, True), next_fast_len(width + reach, True))
-    seen = [on_canvas(kernel, (reach, reach), (0, 0), canvas) for kernel in kernels]
+    *seen, goal = (on_canvas(kernel, (reach, reach), (0, 0), canvas) for kernel in kernels)
     data, weights = (np.asarray(a, np.float64) for a in (observation.data, observation.weights))
     plain = resolve(observation)
-    sky = np.asarray(plain.sky, float)
+    sky, shift = np.asarray(plain.sky, float), np.asarray(plain.shift, float)
     factor = 10.0 ** (0.4 * np.asarray(plain.foreground, float)) / np.asarray(plain.calibration, float)
-    lags = min(lags, (min(height, width) - 1) // 2)
+    own_lags = math.ceil(lags * np.abs(to_own).sum(axis=1).max()) + 2
     rows = []
     for each, transfer in enumerate(seen):
-        own = _changed(transfer, seen[target])
+        same = observation is base and each == target
+        kernel = np.ones_like(goal) if same else _changed(transfer, goal)
         used = weights[each] > 0
         variance = np.where(used, 1 / np.where(used, weights[each], 1.0), 0.0)
-        correlation = np.ones((1, 1)) if isinstance(noise, GaussianNoise) else np.asarray(noise.correlation[each])
-        image, sigma, shared = _convolved(
-            np.where(used, data[each] - sky[each], 0.0), variance, used, own, correlation, canvas, lags
+        noise = observation.noise
+        correlation = np.asarray(noise.correlation[each]) if isinstance(noise, CorrelatedNoise) else np.ones((1, 1))
+        image, sigma, covariance = _convolved(
+            np.where(used, data[each] - sky[each], 0.0), variance, used, kernel, correlation, canvas
         )
-        spread = np.fft.irfft2(own * transfer - seen[target], canvas)
-        peak = np.fft.irfft2(seen[target], canvas).max()
+        moved = shift[each] - origin
+        if grid == base.grid and not moved.any():
+            near = np.arange(-lags, lags + 1)
+            shared = covariance[np.ix_(near, near)]
+        else:
+            image, sigma = _read(image, sigma, base, grid, moved, abs(np.linalg.det(to_own)))
+            shared = _at_lags(covariance, to_own, lags, own_lags)
+        spread = np.fft.irfft2(kernel * transfer - goal, canvas)
+        peak = np.fft.irfft2(goal, canvas).max()
         rows.append((image * factor[each], sigma * factor[each], shared, np.abs(spread).max() / peak))
     images, sigmas, correlations, mismatch = (np.stack(column) for column in zip(*rows, strict=True))
-    return Matched(images, sigmas, correlations, bands, bands[target], mismatch)
+    return images, sigmas, correlations, mismatch
+
+
+def _read(
+    image: HostArray, sigma: HostArray, base: Observation, grid: PixelGrid, moved: HostArray, area: float
+) -> tuple[HostArray, HostArray]:
+    """An image and its standard deviations on the pixels of another observation.
+
+    Args:
+        image, sigma: (h, w) convolved; NaN and infinite where not known.
+        base: whose pixels.
+        grid: of the image.
+        moved: (east, north) arcsec by which the sky is shifted on it.
+        area: pixels of the image in one of the other's.
+    """
+    y, x = np.indices(base.shape[1:])
+    own = grid.pixels(base.grid.offsets(x, y, base.grid.reference) + moved, base.grid.reference)
+    points = np.moveaxis(own[..., ::-1], -1, 0)
+    known = np.isfinite(image)
+    # splines ring around pixels that are not known
+    safe = minimum_filter(known.astype(np.uint8), 5, mode="constant", cval=0)
+    inside = map_coordinates(safe, points, order=0, mode="constant", cval=0) > 0
+    found = map_coordinates(np.where(known, image, 0.0), points, order=3, mode="nearest") * area
+    level = map_coordinates(np.where(known, sigma, 0.0), points, order=1, mode="nearest") * area
+    return np.where(inside, found, np.nan), np.where(inside, level, np.inf)
+
+
+def _at_lags(covariance: HostArray, to_own: HostArray, lags: int, own_lags: int) -> HostArray:
+    """(2 lags + 1, 2 lags + 1) correlation at lags in pixels of another grid.
+
+    Args:
+        covariance: by lags in own pixels; it wraps around.
+        to_own: (2, 2) d(own x, y) / d(other x, y).
+        lags: of the other pixels.
+        own_lags: that hold all of them.
+    """
+    near = np.arange(-own_lags, own_lags + 1)
+    here = covariance[np.ix_(near, near)]
+    dy, dx = np.indices((2 * lags + 1, 2 * lags + 1)) - lags
+    x, y = np.einsum("ij,jyx->iyx", to_own, np.stack([dx, dy]).astype(float))
+    found: HostArray = map_coordinates(here, [y + own_lags, x + own_lags], order=3, mode="constant")
+    return found / found[lags, lags]
 
 
 def _index(bands: tuple[str, ...], band: str) -> int:
@@ -108,9 +189,8 @@ def _convolved(
     transfer: np.ndarray,
     correlation: HostArray,
     canvas: tuple[int, int],
-    lags: int,
 ) -> tuple[HostArray, HostArray, HostArray]:
-    """(H, W) image and standard deviations, and (2 lags + 1, 2 lags + 1) correlation of the noise."""
+    """(H, W) image and standard deviations, and the correlation of the noise by lags, which wrap around."""
     height, width = image.shape
 
     def through(values: HostArray, kernel: np.ndarray) -> HostArray:
@@ -127,10 +207,9 @@ def _convolved(
     covariance = np.fft.irfft2(power, canvas)
     level = covariance[0, 0] / np.sum(kernel**2)
     blurred = np.maximum(through(variance, np.fft.rfft2(kernel**2)), 0.0) * level
-    near = np.arange(-lags, lags + 1)
     good = known & (blurred > 0)
     return (
         np.where(good, through(image, transfer), np.nan),
         np.where(good, np.sqrt(blurred), np.inf),
-        covariance[np.ix_(near, near)] / covariance[0, 0],
+        covariance / covariance[0, 0],
     )

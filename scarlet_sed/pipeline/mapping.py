@@ -30,7 +30,7 @@ class MapOptions(NamedTuple):
 
     Args:
         source: of a fit, with all others taken off; None for the images as they are.
-        observation: its name, where there are several.
+        observation: the name of one to use alone, where there are several.
         redshift: None to take it from the integrated light.
         least: signal-to-noise of a pixel or bin.
         binned: whether to take faint pixels together.
@@ -63,7 +63,7 @@ def run_map(
         ScarletSEDError: for bad input, naming the cure.
     """
     network = load_amortized(posterior)
-    observation, region = _observed(Path(given), options)
+    observations, region = _observed(Path(given), options)
     folder = output_folder(out)
 
     def shown(done: int, of: int) -> None:
@@ -71,7 +71,7 @@ def run_map(
 
     found = map_properties(
         network,
-        observation,
+        observations,
         options.redshift,
         region=region,
         least=options.least,
@@ -92,7 +92,7 @@ def run_map(
     )
 
 
-def _observed(given: Path, options: MapOptions) -> tuple[Observation, np.ndarray | None]:
+def _observed(given: Path, options: MapOptions) -> tuple[tuple[Observation, ...], np.ndarray | None]:
     if not given.is_dir():
         if options.source is not None:
             raise ConfigError(
@@ -100,23 +100,22 @@ def _observed(given: Path, options: MapOptions) -> tuple[Observation, np.ndarray
             )
         return _chosen(read_observations(read_config(given)), options.observation), None
     fitted = load_fit(given)
-    observation = _chosen(fitted.observations, options.observation)
+    observations = _chosen(fitted.observations, options.observation)
     names = list(fitted.scene.sources)
     if options.source is None and len(names) > 1:
         raise ConfigError(f"the fit has {len(names)} sources", fix=f"name one: --source {names[0]}")
-    own = isolate(fitted.scene, observation, options.source or names[0])
-    return own.observation, np.mean(own.share, axis=0) > _OWN
+    own = [isolate(fitted.scene, o, options.source or names[0]) for o in observations]
+    # maps are made on the pixels of the widest PSF
+    widest = own[int(np.argmax([o.fwhm.max() for o in observations]))]
+    return tuple(each.observation for each in own), np.mean(widest.share, axis=0) > _OWN
 
 
-def _chosen(observations: Sequence[Observation], name: str | None) -> Observation:
-    found = [o for o in observations if name in (None, o.name)]
-    if len(found) != 1:
+def _chosen(observations: Sequence[Observation], name: str | None) -> tuple[Observation, ...]:
+    found = tuple(o for o in observations if name in (None, o.name))
+    if not found:
         listed = ", ".join(o.name for o in observations)
-        raise ConfigError(
-            f"{len(found)} observations are called {name!r}" if name else f"there are {len(observations)} observations",
-            fix=f"name one with --observation: {listed}",
-        )
-    return found[0]
+        raise ConfigError(f"no observation is called {name!r}", fix=f"name one with --observation: {listed}")
+    return found
 
 
 def write_maps(path: Path, found: ResolvedProperties) -> None:

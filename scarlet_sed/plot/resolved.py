@@ -31,7 +31,6 @@ def resolved(maps: ResolvedProperties, names: tuple[str, ...] | None = None) -> 
     height, width = (s.stop - s.start for s in window)
     figure = new_figure(_PANEL * len(chosen), 2 * _PANEL * height / width + 1.6)
     grid = figure.subplots(2, len(chosen), squeeze=False)
-    scale = _scale(maps)
     for column, name in enumerate(chosen):
         title, unit, colors = _SHOWN.get(name, (name, "", "viridis"))
         values = maps.image(name)[window]
@@ -39,8 +38,7 @@ def resolved(maps: ResolvedProperties, names: tuple[str, ...] | None = None) -> 
         panel(grid[0, column], values, title, unit, colors, limits=_limits(values))
         panel(grid[1, column], spread, "", _plain(unit), "cividis", limits=_limits(spread))
     grid[1, 0].set_ylabel("68 %, half width", fontsize=8, color=INK)
-    if scale is not None:
-        scale_bar(grid[0, 0], scale, width, height)
+    scale_bar(grid[0, 0], maps.matched.grid.pixel_scale, width, height)
     return figure
 
 
@@ -52,10 +50,3 @@ def _plain(unit: str) -> str:
 def _limits(image: HostArray) -> tuple[float, float] | None:
     known = image[np.isfinite(image)]
     return tuple(np.quantile(known, (0.02, 0.98)).tolist()) if known.size else None
-
-
-def _scale(maps: ResolvedProperties) -> float | None:
-    """arcsec a pixel, where a WCS tells."""
-    if maps.wcs is None:
-        return None
-    return float(np.sqrt(abs(np.linalg.det(maps.wcs.pixel_scale_matrix))) * 3600)

@@ -70,6 +70,49 @@ def test_noise_after_matching_is_what_is_said(rng, correlated):
     assert ratio == pytest.approx(2.0, rel=0.02)
 
 
+def fine_sky(fwhm: float, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """The same sky on pixels of half the size, with the same middle; shift in (east, north) fine pixels."""
+    y, x = np.mgrid[: 2 * SHAPE[0] - 1, : 2 * SHAPE[1] - 1]
+    sigma = 2 * fwhm / np.sqrt(8 * np.log(2))
+    at = [(f, 2 * a + shift[1], 2 * b - shift[0]) for a, b, f in POINTS]
+    each = [f * np.exp(-0.5 * ((y - a) ** 2 + (x - b) ** 2) / sigma**2) for f, a, b in at]
+    return np.sum(each, axis=0) / (2 * np.pi * sigma**2)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.8, -0.6)])
+def test_other_grids_and_shifts_show_the_same_sky(shift):
+    coarse = ss.Observation(
+        sky(4.0)[None], ("F444W",), [ss.PSF.gaussian(4.0)], pixel_scale=0.06, sigma=0.05, name="long"
+    )
+    arcsec = np.array([[0.03 * shift[0], 0.03 * shift[1]]])
+    image = fine_sky(2.0, shift)[None]
+    fine = ss.Observation(
+        image, ("F115W",), [ss.PSF.gaussian(4.0)], pixel_scale=0.03, sigma=0.05, shift=arcsec, name="short"
+    )
+    found = match_psfs([fine, coarse])
+    assert found.band == "F444W" and found.grid == coarse.grid and found.bands == ("F115W", "F444W")
+    inside = np.isfinite(found.images).all(axis=0)
+    assert inside[20:-20, 20:-20].all()
+    wide = sky(4.0)
+    np.testing.assert_allclose(found.images[0][inside], wide[inside], atol=5e-3 * wide.max())
+    # noise is that of four pixels, smoothed; by many draws
+    rng = np.random.default_rng(1)
+    blank = fine.with_data(np.zeros(fine.shape))
+    draws = np.stack(
+        [match_psfs([blank.with_data(0.05 * rng.normal(size=fine.shape)), coarse]).images[0] for _ in range(60)]
+    )[:, 20:-20, 20:-20]
+    middle = found.sigma[0][20:-20, 20:-20]
+    assert draws.std() == pytest.approx(np.mean(middle), rel=0.05)
+    lags = found.correlation.shape[-1] // 2
+    beside = np.mean(draws[:, :, 1:] * draws[:, :, :-1]) / draws.var()
+    assert beside == pytest.approx(found.correlation[0, lags, lags + 1], abs=0.05)
+
+
+def test_a_band_that_comes_twice_is_refused():
+    with pytest.raises(DataError, match="twice"):
+        match_psfs([observed(), observed()])
+
+
 def test_masked_pixels_are_not_known_after_matching_and_others_are():
     mask = np.zeros((2, *SHAPE), bool)
     mask[0, 30, 20] = True
