@@ -1,6 +1,6 @@
 """Simulation-based calibration of posteriors: truths from the prior, images, draws, ranks; biases planted on purpose.
 
-usage: python benchmarks/calibration/run.py [--kinds populations screens twice dropped] [--trials 300] [--processes 2]
+usage: python benchmarks/calibration/run.py [--kinds populations screens redshifts ...] [--trials 300] [--processes 2]
 
 Each trial is kept in build/calibration as it is done, beside those of benchmarks/calibration/trials, which are
 unpacked; run again to go on, and archive.py to archive. Prints tables and writes benchmarks/results/calibration.json.
@@ -54,6 +54,7 @@ def work(kind: str, seeds: list[int], keep: Path, options: dict) -> None:
         return
     scene, observation = KINDS[kind].make()
     unchanged(kind, scene, observation, keep)
+    options = {**options, **KINDS[kind].options}
     for seed in seeds:
         path = trial_path(kind, seed, keep)
         if not path.exists():
@@ -90,7 +91,7 @@ def main() -> int:
             print(f"{kind}: {unpack(kind, chains, options.keep)} trials unpacked", flush=True)
         except FileFormatError as error:
             raise SystemExit(str(error)) from error
-        count = options.planted if KINDS[kind].planted else options.trials
+        count = options.planted if KINDS[kind].planted else min(options.trials, KINDS[kind].wanted)
         shares = [list(range(first, count, options.processes)) for first in range(options.processes)]
         workers = [context.Process(target=work, args=(kind, share, options.keep, chains)) for share in shares]
         for worker in workers:

@@ -4,6 +4,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 import scarlet_sed as ss
+from scarlet_sed.constraints import LogUniformRedshift
 from scarlet_sed.light import Light
 from scarlet_sed.parameters import as_float
 
@@ -71,6 +72,19 @@ def screens() -> tuple[ss.Scene, ss.Observation]:
     far = _population(8.1, dusty=False) * _shape(0.12)
     galaxies = {"far": _source(far, (-0.15, -0.1), 2.1), "near": _source(near, (0.1, 0.13), 0.9)}
     return _with_sky(galaxies)
+
+
+def redshifts() -> tuple[ss.Scene, ss.Observation]:
+    """Two populations whose redshifts are free, and often have several modes; for global moves."""
+    far = LogUniformRedshift(0.3, 9.0)
+
+    def galaxy(log_mass: float, radius: float, position: tuple[float, float]) -> ss.Source:
+        stars = ss.deep_field_population().replace(log_mass=dist.TruncatedNormal(log_mass, 0.4, low=5.0, high=12.5))
+        place = np.array(position)
+        shape = ss.Exponential(dist.LogNormal(np.log(radius), 0.3))
+        return ss.Source(ss.Parameter(place, dist.Normal(place, 0.5 * SCALE)), stars * shape, far, box=1.2)
+
+    return _with_sky({"one": galaxy(8.6, 0.12, (-0.15, -0.1)), "two": galaxy(9.0, 0.16, (0.12, 0.13))})
 
 
 def _with_sky(galaxies: dict[str, ss.Source]) -> tuple[ss.Scene, ss.Observation]:
