@@ -1,0 +1,217 @@
+"""Can a classifier tell a network's draws, and refined ones, from those of converged NUTS with the exact likelihood?
+
+usage: python benchmarks/amortized/c2st.py [jades_delayed] [--objects 200] [--draws 600]
+
+Objects of the survey at known redshift. NUTS (NumPyro) runs four chains of each, many objects at once, in the numbers
+of the flow made round by the covariance of refined draws; objects whose R-hat is above 1.01 or whose effective draws
+are fewer than 400 are counted and left out. The classifier is a small network, three-fold; its accuracy on draws that
+it was not trained on is 0.5 where there is nothing to tell. Objects are kept as they are done; run again to go on.
+Prints a table and writes benchmarks/results/amortized_c2st.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
+from numpyro.infer.hmc import hmc
+
+from scarlet_sed.amortized.assess import simulations
+from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.file import read_amortized
+from scarlet_sed.amortized.posterior import target_of
+from scarlet_sed.amortized.refine import refine
+from scarlet_sed.amortized.survey import Survey
+from scarlet_sed.files import atomic
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+CHAINS = 4
+AT_ONCE = 20
+WARMUP = 300
+FOLDS = 3
+BINS = ((1, 5), (5, 10), (10, 30), (30, np.inf))
+
+
+def round_draws(posterior: Any, measured: Measured, z: Any, centre: Any, root: Any, begin: Any, keys: Any, draws: int):
+    """(object, chain, draw, n) numbers of NUTS, in units of `root` around `centre`. Traced."""
+
+    def generate(flux, sigma, present, z, centre, root):
+        one = Measured(flux, sigma, present)
+
+        def potential(place):
+            numbers = centre + root @ place
+            values, volume = posterior.described.values(numbers, one, z)
+            found = target_of(posterior, one, z, values, False) + volume
+            return jnp.where(jnp.isfinite(found), -found, 1e10)
+
+        return potential
+
+    start, step = hmc(potential_fn_gen=generate, algo="NUTS")
+
+    def chain(key, begin, *data):
+        state = start(
+            begin, WARMUP, max_tree_depth=6, dense_mass=True, target_accept_prob=0.85, model_args=data, rng_key=key
+        )
+
+        def advance(state, _):
+            new = step(state, data)
+            return new, (new.z, new.num_steps, new.diverging)
+
+        state, _ = jax.lax.scan(advance, state, None, length=WARMUP)
+        return jax.lax.scan(advance, state, None, length=draws)[1]
+
+    data = (measured.flux, measured.sigma, measured.present, z, centre, root)
+    return jax.vmap(jax.vmap(chain, (0, 0, *([None] * 6))))(keys, begin, *data)
+
+
+@jax.jit
+def accuracy(one: jax.Array, other: jax.Array, key: jax.Array) -> jax.Array:
+    """Of a network of 48 and 48 units that tells (draw, n) one from other, three-fold."""
+    x = jnp.concatenate([one, other])
+    centre, scale = jnp.mean(other, axis=0), jnp.std(other, axis=0)
+    x = (x - centre) / scale
+    y = jnp.concatenate([jnp.zeros(len(one)), jnp.ones(len(other))])
+    order = jax.random.permutation(key, len(y))
+    x, y = x[order], y[order]
+    fold = jnp.arange(len(y)) % FOLDS
+    n = x.shape[1]
+    optimizer = optax.adamw(5e-3, weight_decay=1e-2)
+
+    def logits(weights, x):
+        for matrix, bias in weights[:-1]:
+            x = jax.nn.relu(x @ matrix + bias)
+        return (x @ weights[-1][0] + weights[-1][1])[:, 0]
+
+    def judged(number):
+        use = (fold != number).astype(x.dtype)
+        keys = jax.random.split(jax.random.fold_in(key, number), 3)
+        weights = [
+            (jax.random.normal(k, s) * np.sqrt(2 / s[0]), jnp.zeros(s[1]))
+            for k, s in zip(keys, ((n, 48), (48, 48), (48, 1)), strict=True)
+        ]
+
+        def loss(weights):
+            return jnp.sum(use * optax.sigmoid_binary_cross_entropy(logits(weights, x), y)) / jnp.sum(use)
+
+        def step(carry, _):
+            weights, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(weights), state, weights)
+            return (optax.apply_updates(weights, updates), state), None
+
+        (weights, _), _ = jax.lax.scan(step, (weights, optimizer.init(weights)), None, length=150)
+        right = ((logits(weights, x) > 0) == (y > 0.5)).astype(x.dtype)
+        return jnp.sum(right * (1 - use)) / jnp.sum(1 - use)
+
+    return jnp.mean(jax.vmap(judged)(jnp.arange(FOLDS)))
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("posterior", nargs="?", default="jades_delayed")
+    parser.add_argument("--objects", type=int, default=200)
+    parser.add_argument("--draws", type=int, default=600)
+    parser.add_argument("--keep", type=Path, default=Path("build/amortized/c2st.json"))
+    options = parser.parse_args()
+    posterior, record = read_amortized(options.posterior)
+    made = simulations(posterior, Survey.of_plain(record["record"]["survey"]), options.objects, 31)
+    settings = {"posterior": str(options.posterior), "draws": options.draws, "last": record["record"]["training"][-1]}
+    kept = json.loads(options.keep.read_text()) if options.keep.exists() else {}
+    rows: list[dict[str, Any]] = kept["rows"] if kept.get("settings") == settings else []
+    run = eqx.filter_jit(partial(round_draws, draws=options.draws))
+    for first in range(len(rows), options.objects, AT_ONCE):
+        part = slice(first, min(first + AT_ONCE, options.objects))
+        count = part.stop - part.start
+        flux, error, z = made.fluxes[part], made.errors[part], made.values["redshift"][part]
+        start = time.process_time()
+        better = refine(posterior, flux, error, z, seed=first)
+        refined = time.process_time() - start
+        network = posterior.sample(flux, error, z, draws=better.values[posterior.paths[0]].shape[1], seed=first + 1)
+        measured = posterior.measured(flux, error)
+        numbers = np.asarray(
+            jax.jit(jax.vmap(lambda v, m, z: jax.vmap(lambda v: posterior.described.numbers_of(v, m, z)[0])(v)))(
+                better.values, measured, jnp.asarray(z)
+            ),
+            np.float64,
+        )
+        centre = numbers.mean(axis=1)
+        covariance = np.stack([np.cov(each.T) for each in numbers])
+        root = np.linalg.cholesky(covariance + 1e-8 * np.eye(covariance.shape[1]))
+        rng = np.random.default_rng(first)
+        chosen = rng.integers(numbers.shape[1], size=(count, CHAINS))
+        begin = np.linalg.solve(
+            root[:, None], (numbers[np.arange(count)[:, None], chosen] - centre[:, None])[..., None]
+        )[..., 0]
+        keys = jax.random.split(jax.random.key(first), (count, CHAINS))
+        as_float = partial(jnp.asarray, dtype=jnp.float32)
+        places, steps, diverging = run(
+            posterior, measured, as_float(z), as_float(centre), as_float(root), as_float(begin), keys
+        )
+        whole = np.asarray(places, np.float64)
+        exact = centre[:, None, None] + np.einsum("oij,ocdj->ocdi", root, whole)
+        for i in range(count):
+            rhat = float(np.max(split_gelman_rubin(whole[i])))
+            ess = float(np.min(effective_sample_size(whole[i])))
+            truth = exact[i].reshape(-1, exact.shape[-1])
+            size = min(len(truth), numbers.shape[1], network.numbers.shape[1])
+            pick = np.linspace(0, len(truth) - 1, size).round().astype(int)
+            half = len(truth) // 2
+            own = pick[pick < half][: size // 2]
+            told = [
+                float(accuracy(as_float(one), as_float(other), jax.random.key(first + i)))
+                for one, other in (
+                    (network.numbers[i][:size], truth[pick]),
+                    (numbers[i][:size], truth[pick]),
+                    (truth[own], truth[own + half]),
+                )
+            ]
+            rows.append(
+                {
+                    "signal": float(made.signal[first + i]),
+                    "rhat": rhat,
+                    "effective": ess,
+                    "divergences": int(diverging[i].sum()),
+                    "steps": float(np.mean(steps[i])),
+                    "network": told[0],
+                    "refined": told[1],
+                    "same": told[2],
+                    "importance": float(better.effective[i]),
+                    "refined_seconds": refined / count,
+                }
+            )
+        with atomic(options.keep) as temporary:
+            temporary.write_text(json.dumps({"settings": settings, "rows": rows}))
+        print(f"{len(rows)} of {options.objects}", flush=True)
+    good = [row for row in rows if row["rhat"] < 1.01 and row["effective"] > 400]
+    print(f"{len(good)} of {len(rows)} objects whose NUTS converged")
+    found: dict[str, Any] = {"objects": len(rows), "converged": len(good), "load": os.getloadavg(), "bins": []}
+    for low, high in ((0, np.inf), *BINS):
+        own = [row for row in good if low <= row["signal"] < high]
+        if own:
+            each = {name: [row[name] for row in own] for name in ("network", "refined", "same")}
+            found["bins"].append(
+                {"signal": (low, high), "n": len(own), **{n: float(np.median(v)) for n, v in each.items()}}
+            )
+            print(
+                f"S/N {low:g}-{high:g}, {len(own)} objects: network {np.median(each['network']):.3f} (90 % below "
+                f"{np.quantile(each['network'], 0.9):.3f}), refined {np.median(each['refined']):.3f} "
+                f"({np.quantile(each['refined'], 0.9):.3f}), NUTS against itself {np.median(each['same']):.3f}"
+            )
+    RESULTS.mkdir(exist_ok=True)
+    with atomic(RESULTS / "amortized_c2st.json") as temporary:
+        temporary.write_text(json.dumps({**found, "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
