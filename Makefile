@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-posterior test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields calibrate notebooks clean
+.PHONY: help install demo demo-posterior test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields calibrate posteriors judge-posteriors notebooks clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +68,17 @@ calibrate: $(STAMP) ## simulation-based calibration of posteriors: hours; again 
 	$(BIN)/python benchmarks/calibration/run.py
 	$(BIN)/python benchmarks/calibration/archive.py
 	$(BIN)/python benchmarks/calibration/report.py
+
+posteriors: $(STAMP) ## train the amortized posteriors for an hour each; again to go on
+	$(BIN)/scarlet-sed posterior train benchmarks/amortized/jades_delayed.toml --folder build/amortized --minutes 55 --out build/amortized/jades_delayed.zip
+	$(BIN)/scarlet-sed posterior train benchmarks/amortized/jades_binned.toml --folder build/amortized --minutes 55 --out build/amortized/jades_binned.zip
+
+judge-posteriors: $(STAMP) ## the amortized posterior that ships on simulated objects: accuracy, calibration, speed; an hour
+	$(BIN)/python benchmarks/amortized/gates.py jades_delayed
+	$(BIN)/python benchmarks/amortized/gates.py jades_delayed --free
+	$(BIN)/python benchmarks/amortized/bimodal.py
+	$(BIN)/python benchmarks/amortized/speed.py
+	$(BIN)/python benchmarks/amortized/c2st.py
 
 notebooks: $(STAMP) ## execute the notebooks in place
 	PIP_CONSTRAINT=constraints.txt $(PIP) install --quiet --editable '.[notebooks]'
