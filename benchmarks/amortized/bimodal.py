@@ -74,17 +74,25 @@ def seen_fluxes(scene: ss.Scene, observation: ss.Observation, images: np.ndarray
     return np.stack(fluxes, axis=1), np.array(errors)
 
 
-def weighed(flux: np.ndarray, sigma: np.ndarray, unit: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """(draw,) likelihoods of draws of the prior, the highest one; (draw, mass) summed over masses."""
-    total = np.zeros(len(unit))
-    best = np.inf
-    chi2 = []
-    for each in mass.T:
-        chi2.append(np.sum(((10.0 ** (each - AMPLITUDE))[:, None] * unit - flux) ** 2 / sigma**2, axis=1))
-        best = min(best, chi2[-1].min())
-    for each in chi2:
-        total += np.exp(-0.5 * (each - best))
-    return total
+def weighed(posterior: ss.AmortizedPosterior, flux: np.ndarray, sigma: np.ndarray, unit: np.ndarray, away: np.ndarray):
+    """(draw,) likelihoods of spectra drawn from the prior, over the highest; each is summed over masses.
+
+    Args:
+        posterior: whose prior of the mass is uniform.
+        flux, sigma: (band,).
+        unit: (draw, band) fluxes at the library's mass.
+        away: (draw, mass) dex from each spectrum's best mass, uniform: others have no likelihood.
+    """
+    low, high = (float(end) for end in posterior.described.ends)
+    weight = 1 / sigma**2
+    best = np.log10(np.maximum((unit * weight) @ flux, 1e-6) / np.sum(unit**2 * weight, axis=1)) + AMPLITUDE
+    chi2 = np.empty(away.shape)
+    for number, step in enumerate(away.T):
+        mass = best + step
+        brightness = np.where((mass > low) & (mass < high), 10.0 ** (mass - AMPLITUDE), np.inf)
+        off = np.where(np.isfinite(brightness), brightness, 0.0)[:, None] * unit - flux
+        chi2[:, number] = np.where(np.isfinite(brightness), np.sum((off / sigma) ** 2, axis=1), np.inf)
+    return np.sum(np.exp(-0.5 * (chi2 - chi2.min())), axis=1)
 
 
 def main() -> None:
@@ -104,21 +112,14 @@ def main() -> None:
 
     spectra = library(posterior.described, posterior.redshift, FILTERS, PRIOR, 9)
     unit, redshift = np.asarray(spectra.flux, float), np.asarray(spectra.redshift, float)
-    low, high = (float(end) for end in posterior.described.ends)
-    # only masses around the best one of each spectrum count; the rest of the prior has no likelihood
-    weight = 1 / sigma**2
+    away = rng.uniform(-1.0, 1.0, (PRIOR, MASSES))
     shares = []
-    drawn = rng.uniform(-1.0, 1.0, (PRIOR, MASSES))
-    for each in flux[: NOISES if options.seed else 1]:
-        best = np.log10(np.maximum((unit * weight) @ each, 1e-6) / np.sum(unit**2 * weight, axis=1)) + AMPLITUDE
-        mass = best[:, None] + drawn[:, :4]
-        total = weighed(each, sigma, unit, np.where((mass > low) & (mass < high), mass, -300.0))
+    for each in flux:
+        total = weighed(posterior, each, sigma, unit, away[:, :4])
         shares.append(total[redshift < REDSHIFT].sum() / total.sum())
     shares = np.array(shares)
     chosen = int(np.argmin(np.abs(shares - 0.5)))
-    best = np.log10(np.maximum((unit * weight) @ flux[chosen], 1e-6) / np.sum(unit**2 * weight, axis=1)) + AMPLITUDE
-    mass = best[:, None] + drawn
-    total = weighed(flux[chosen], sigma, unit, np.where((mass > low) & (mass < high), mass, -300.0))
+    total = weighed(posterior, flux[chosen], sigma, unit, away)
     share = total[redshift < REDSHIFT].sum() / total.sum()
     effective = total.sum() ** 2 / np.sum(total**2)
     print(f"noise {chosen}: share below {REDSHIFT:g} {share:.3f}, {effective:.0f} effective draws of the prior")

@@ -126,7 +126,12 @@ def main() -> None:
     options = parser.parse_args()
     posterior, record = read_amortized(options.posterior)
     made = simulations(posterior, Survey.of_plain(record["record"]["survey"]), options.objects, 31)
-    settings = {"posterior": str(options.posterior), "draws": options.draws, "last": record["record"]["training"][-1]}
+    settings = {
+        "posterior": str(options.posterior),
+        "objects": options.objects,
+        "draws": options.draws,
+        "last": record["record"]["training"][-1],
+    }
     kept = json.loads(options.keep.read_text()) if options.keep.exists() else {}
     rows: list[dict[str, Any]] = kept["rows"] if kept.get("settings") == settings else []
     run = eqx.filter_jit(partial(round_draws, draws=options.draws))
@@ -164,21 +169,18 @@ def main() -> None:
             rhat = float(np.max(split_gelman_rubin(whole[i])))
             ess = float(np.min(effective_sample_size(whole[i])))
             truth = exact[i].reshape(-1, exact.shape[-1])
-            size = min(len(truth), numbers.shape[1], network.numbers.shape[1])
-            pick = np.linspace(0, len(truth) - 1, size).round().astype(int)
-            half = len(truth) // 2
-            own = pick[pick < half][: size // 2]
+            # steps that were not taken leave draws twice: a classifier would know them again
+            different = np.unique(numbers[i], axis=0)
+            size = min(len(different), len(truth) // 2)
+            pick = np.linspace(0, len(truth) // 2 - 1, size).round().astype(int)
             told = [
-                float(accuracy(as_float(one), as_float(other), jax.random.key(first + i)))
-                for one, other in (
-                    (network.numbers[i][:size], truth[pick]),
-                    (numbers[i][:size], truth[pick]),
-                    (truth[own], truth[own + half]),
-                )
+                float(accuracy(as_float(one), as_float(truth[pick]), jax.random.key(first + i)))
+                for one in (network.numbers[i][:size], rng.permutation(different)[:size], truth[pick + len(truth) // 2])
             ]
             rows.append(
                 {
                     "signal": float(made.signal[first + i]),
+                    "size": size,
                     "rhat": rhat,
                     "effective": ess,
                     "divergences": int(diverging[i].sum()),

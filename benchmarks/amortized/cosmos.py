@@ -25,6 +25,7 @@ from scipy import stats
 import scarlet_sed as ss
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.zero_points import zero_points
+from scarlet_sed.io.scene_file import digest_of
 from scarlet_sed.spectrum.priors import deep_field_population
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "populations"))
@@ -66,10 +67,11 @@ def factors_of(flux: np.ndarray, error: np.ndarray, true: np.ndarray, floor: flo
     kept = json.loads(keep.read_text()) if keep.exists() else {}
     fold = np.arange(len(true)) % FOLDS
     found = np.ones_like(flux)
+    tag = digest_of([flux, error, deep_field_population()])[:8]
     filters = ss.Filters.load(list(BANDS.values()))
     for number in range(FOLDS):
         others = fold != number
-        name = f"{floor:g} {number}"
+        name = f"{floor:g} {number} {tag}"
         if name not in kept:
             spectrum = deep_field_population()
             own = zero_points(flux[others], error[others], filters, spectrum, true[others], floor=floor)

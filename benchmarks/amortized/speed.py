@@ -3,8 +3,8 @@
 usage: taskset -c 0 python benchmarks/amortized/speed.py [jades_delayed] [--pixels 20000]
 
 CPU-seconds of one core per posterior sample and per object, context included, redshift given and free; densities of
-redshift alone; 500 samples a pixel for many pixels, with the peak memory for half and for all of them, and what two
-million pixels would take. Compilation is left out (medians of three runs after a first). Prints a table and writes
+redshift alone; 500 samples a pixel for many pixels, with the peak memory for a quarter and for all of them, and what
+two million pixels would take. Compilation is left out (medians of three runs after a first). Prints a table and writes
 benchmarks/results/amortized_speed.json.
 """
 

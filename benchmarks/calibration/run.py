@@ -91,7 +91,8 @@ def main() -> int:
             print(f"{kind}: {unpack(kind, chains, options.keep)} trials unpacked", flush=True)
         except FileFormatError as error:
             raise SystemExit(str(error)) from error
-        count = options.planted if KINDS[kind].planted else min(options.trials, KINDS[kind].wanted)
+        asked = options.trials if KINDS[kind].wanted == TRIALS else min(options.trials, KINDS[kind].wanted)
+        count = options.planted if KINDS[kind].planted else asked
         shares = [list(range(first, count, options.processes)) for first in range(options.processes)]
         workers = [context.Process(target=work, args=(kind, share, options.keep, chains)) for share in shares]
         for worker in workers:

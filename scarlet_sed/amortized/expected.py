@@ -2,7 +2,7 @@
 
 The shapes of all spectra at one redshift are taken as one Gaussian cloud. Band by band, an object's flux is compared
 with what the bands before it let one expect, in units of the error of that expectation, noise included. So a network
-sees differences of a per cent where fluxes are that good, and one tenth of its inputs' range where they are not.
+sees differences of a per cent where fluxes are that good.
 """
 
 import equinox as eqx
@@ -18,9 +18,9 @@ from scarlet_sed.typing import Array, HostArray
 _FEWEST = 200
 """Spectra that a cell of redshift is known from; from its neighbours' where it has fewer itself."""
 _DEEP = 0.01
-"""Depth of the fluxes that the cloud is made from, over an object's mean flux; their errors are twice that."""
+"""Depth, over an object's mean flux, of the fluxes that the cloud is made from; they also have errors of 2 % each."""
 _LEAST = 1e-3
-"""Added to all errors of a shape."""
+"""Added to all errors of a shape, in quadrature."""
 _SCALE = 1.0
 """In ln flux, by which all of an object's fluxes may differ from what the cloud's references make of them."""
 _MISSING = 100.0
@@ -59,8 +59,8 @@ class ExpectedFluxes(eqx.Module):
         low, high = (float(np.log1p(end)) for end in ends)
         away = np.log1p(np.asarray(spectra.redshift, np.float64))
         order = np.argsort(away, kind="stable")
-        knots, half = np.linspace(low, high, cells + 1), (high - low) / cells
-        firsts, lasts = (np.searchsorted(away[order], knots + side * half) for side in (-1, 1))
+        knots, cell = np.linspace(low, high, cells + 1), (high - low) / cells
+        firsts, lasts = (np.searchsorted(away[order], knots + side * cell) for side in (-1, 1))
         means, covariances = [], []
         for first, last in zip(firsts, lasts, strict=True):
             lacking = max(0, _FEWEST - (last - first))
@@ -71,6 +71,8 @@ class ExpectedFluxes(eqx.Module):
 
     def surprises(self, measured: Measured, redshift: Array) -> Array:
         """(2 * band,): how far each flux is from what is expected, squashed; and the logarithms of what is usual.
+
+        They count as constants: derivatives do not go through them.
 
         Args:
             measured: fluxes of one object.

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 
 from scarlet_sed.amortized.file import read_amortized, save_amortized
 from scarlet_sed.amortized.model import Described, Library, library
-from scarlet_sed.amortized.networks import Networks
+from scarlet_sed.amortized.networks import PARTS, Networks
 from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe, begin, train, usual_of
@@ -67,9 +67,10 @@ def train_amortized(
     )
     before: list[Any] = []
     if start_from is None:
+        trained: tuple[str, ...] = ()
         standard, networks = begin(described, survey, spectra, ends_of(redshift), recipe)
     else:
-        standard, networks, before = _begun(start_from, described, filters, redshift, recipe)
+        standard, networks, trained, before = _begun(start_from, described, filters, redshift, recipe)
     networks, record, finished = train(
         standard,
         survey,
@@ -82,9 +83,9 @@ def train_amortized(
     )
     if not finished:
         return None
-    posterior = AmortizedPosterior(
-        standard, networks, filters, redshift, usual_of(standard, survey, spectra, networks, recipe)
-    )
+    usual = usual_of(standard, survey, spectra, networks, recipe)
+    own = tuple(part for part in PARTS if part in {*recipe.parts, *trained})
+    posterior = AmortizedPosterior(standard, networks, filters, redshift, usual, own)
     told = {"library": tag, "survey": survey.plain, "training": record, "before": before}
     save_amortized(posterior, out, recipe, told)
     return posterior
@@ -92,8 +93,8 @@ def train_amortized(
 
 def _begun(
     path: str | Path, described: Described, filters: Filters, redshift: dist.Distribution, recipe: Recipe
-) -> tuple[Described, Networks, list[Any]]:
-    """The spectrum and the networks of a posterior, and how it was trained."""
+) -> tuple[Described, Networks, tuple[str, ...], list[Any]]:
+    """The spectrum and the networks of a posterior, which of them were trained, and how."""
     first, told = read_amortized(path)
     sizes = {name: list(v) if isinstance(v, tuple) else v for name, v in recipe.sizes._asdict().items()}
     alike = (
@@ -110,7 +111,7 @@ def _begun(
         )
     own = told["record"]
     last = {"recipe": told["recipe"], "library": own.get("library"), "last": own["training"][-1]}
-    return first.described, first.networks, [*own.get("before", []), last]
+    return first.described, first.networks, first.trained, [*own.get("before", []), last]
 
 
 def _tag(described: Described, filters: Filters, redshift: Any, count: int, seed: int) -> str:

@@ -207,10 +207,11 @@ def spectrum_moves(
         every: iterations of the sampler between two moves.
         sources: names; None for all that are such galaxies.
 
-    Raises (once it is called):
-        ParameterError: if a named source is no such galaxy, or there is none.
+    Raises (most once it is called):
+        ParameterError: if a named source is no such galaxy, or there is none, or the posterior knows only redshifts.
         FilterError: if the posterior knows fewer than three bands of the observations.
     """
+    posterior.require_numbers()
     # once, so that scenes of equal shapes are compiled once
     arrays, rest = eqx.partition(posterior, eqx.is_array)
     return partial(_moves, arrays, Still(rest), tries, every, sources)
@@ -256,7 +257,7 @@ def _block(posterior: AmortizedPosterior, model: LogPosterior, name: str) -> Blo
     if set(paths) != set(posterior.paths):
         return f"its free parameters and the posterior's differ in {sorted(set(paths) ^ set(posterior.paths))}"
     if (far := f"{name}.redshift") in model.paths:
-        if posterior.networks.redshift is None:
+        if not posterior.knows_redshift:
             return "its redshift is free, and the posterior knows none"
         paths["redshift"] = far
     places = {path: model.places[whole] for path, whole in paths.items()}

@@ -22,6 +22,9 @@ from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array, HostArray
 
+PARTS = ("numbers", "redshift")
+"""What is learnt: the flow with its embedding, and the density of redshift. They share nothing."""
+
 
 class Sizes(NamedTuple):
     """How large networks are.

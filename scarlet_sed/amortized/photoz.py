@@ -53,7 +53,7 @@ def photoz(posterior: AmortizedPosterior, fluxes: Any, errors: Any, prior: dist.
         ShapeError, DataError: for fluxes that make no sense.
     """
     density = posterior.networks.redshift
-    if density is None:
+    if density is None or not posterior.knows_redshift:
         raise ParameterError("this posterior knows no redshifts", fix="train one with `redshift.free = true`")
     measured = posterior.measured(fluxes, errors)
     columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))

@@ -12,7 +12,7 @@ import numpyro.distributions as dist
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.model import Described
-from scarlet_sed.amortized.networks import Networks
+from scarlet_sed.amortized.networks import PARTS, Networks
 from scarlet_sed.errors import DataError, DomainError, ParameterError, ShapeError
 from scarlet_sed.infer.chunks import CHUNK, by_chunks
 from scarlet_sed.parameters import as_float
@@ -52,6 +52,7 @@ class AmortizedPosterior(eqx.Module):
         filters: the bands that it takes, in order.
         redshift: the prior of the redshift.
         usual: where the objects of the training lie.
+        trained: of `PARTS`, what was trained; the rest is as random as it began, and is not answered.
     """
 
     described: Described
@@ -59,6 +60,20 @@ class AmortizedPosterior(eqx.Module):
     filters: Filters
     redshift: dist.Distribution
     usual: ContextRange
+    trained: tuple[str, ...] = eqx.field(static=True, default=PARTS)
+
+    @property
+    def knows_redshift(self) -> bool:
+        """Whether it can be asked for redshifts."""
+        return self.networks.redshift is not None and "redshift" in self.trained
+
+    def require_numbers(self) -> None:
+        """Raise `ParameterError` if only redshifts were trained."""
+        if "numbers" not in self.trained:
+            raise ParameterError(
+                "this posterior was trained for redshifts alone",
+                fix='use it with ss.photoz, or train it with `training.parts = ["numbers"]` and --start-from',
+            )
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -106,10 +121,11 @@ class AmortizedPosterior(eqx.Module):
             seed: of everything random.
 
         Raises:
-            ParameterError: if the redshift is not given and the networks know none.
+            ParameterError: if the redshift is not given and the networks know none, or they know only redshifts.
             DomainError: for a redshift outside of the prior.
             ShapeError, DataError: see `measured`.
         """
+        self.require_numbers()
         measured = self.measured(fluxes, errors)
         count = measured.flux.shape[0]
         known = self.known_redshifts(redshift, count)
@@ -138,6 +154,7 @@ class AmortizedPosterior(eqx.Module):
             values: (object, draw, ...) by path, with `redshift` where it is free.
             fluxes, errors, redshift: as for `sample`.
         """
+        self.require_numbers()
         measured = self.measured(fluxes, errors)
         known = self.known_redshifts(redshift, measured.flux.shape[0])
         free = redshift is None
@@ -204,7 +221,7 @@ class AmortizedPosterior(eqx.Module):
     def known_redshifts(self, redshift: Any, count: int) -> HostArray:
         """(object,) redshifts as given, checked; ones where they are free."""
         if redshift is None:
-            if self.networks.redshift is None:
+            if not self.knows_redshift:
                 raise ParameterError("this posterior knows no redshifts", fix="give redshift=")
             return np.ones(count)
         given = np.asarray(redshift, np.float64)

@@ -127,12 +127,12 @@ def map_properties(
 
     Raises:
         FilterError: if posterior and observations share fewer than three bands, or a detecting band is missing.
-        DataError: if no pixel or bin reaches the signal-to-noise.
+        DataError: if no pixel or bin reaches the signal-to-noise; else as `match_psfs`.
         ShapeError, ParameterError, DomainError: for arguments that make no sense.
     """
     every = (observations,) if isinstance(observations, Observation) else tuple(observations)
     columns = _columns(posterior, every)
-    matched = match_psfs(every)
+    matched = match_psfs(every, widest_band(posterior, every))
     names = _detecting(posterior, matched.bands, columns) if detecting is None else tuple(detecting)
     absent = [name for name in names if name not in matched.bands]
     if absent or not names:
@@ -184,7 +184,13 @@ def _columns(posterior: AmortizedPosterior, observations: Sequence[Observation])
     first = 0
     for observation in observations:
         places = posterior.filters.places_in(observation.filters)
-        found.update({i: first + place for i, place in enumerate(places) if place >= 0})
+        own = {i: first + place for i, place in enumerate(places) if place >= 0}
+        twice = sorted(set(own) & set(found))
+        if twice:
+            raise DataError(
+                f"the band {posterior.filters.names[twice[0]]} comes twice", fix="leave one of the observations out"
+            )
+        found.update(own)
         first += len(observation.bands)
     if len(found) < 3:
         names = ", ".join(name for observation in observations for name in observation.bands)
@@ -193,6 +199,19 @@ def _columns(posterior: AmortizedPosterior, observations: Sequence[Observation])
             fix=f"use one for them; this one is for {', '.join(posterior.filters.names)}",
         )
     return found
+
+
+def widest_band(posterior: AmortizedPosterior, observations: Sequence[Observation]) -> str:
+    """The band on whose PSF and pixels a map is made: the widest one that the posterior knows.
+
+    Raises:
+        FilterError: if there are fewer than three such bands.
+        DataError: if a band comes twice.
+    """
+    columns = sorted(_columns(posterior, observations).values())
+    width = np.concatenate([o.fwhm for o in observations])[columns]
+    names = [name for o in observations for name in o.bands]
+    return names[columns[int(np.argmax(width))]]
 
 
 def _for_network(posterior: AmortizedPosterior, columns: dict[int, int], values: HostArray) -> HostArray:

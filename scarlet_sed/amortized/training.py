@@ -17,15 +17,15 @@ from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.expected import ExpectedFluxes
 from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
-from scarlet_sed.amortized.networks import Networks, Sizes
+from scarlet_sed.amortized.networks import PARTS, Networks, Sizes
 from scarlet_sed.amortized.survey import Survey
+from scarlet_sed.errors import ParameterError
 from scarlet_sed.parameters import as_float
 from scarlet_sed.resume import resume_training, save_training
 from scarlet_sed.typing import Array
 
 VALIDATION = 20_000
 """Spectra held back."""
-PARTS = ("numbers", "redshift")
 _CHUNK = 250
 _USUAL = 200_000
 """Spectra from which it is learnt what is usual."""
@@ -47,7 +47,7 @@ class Recipe:
         library: spectra drawn.
         memory: of the mean of weights over late steps, in steps.
         free: whether redshifts are described too.
-        parts: what is trained of `numbers` and `redshift`, which share nothing; the other stays as it begins.
+        parts: of `PARTS`, what is trained; the other stays as it begins.
         seed: of everything random.
     """
 
@@ -218,8 +218,12 @@ def train(
         log-density of the numbers and of redshift for held-back spectra), and whether the last step was reached.
 
     Raises:
+        ParameterError: if the recipe trains nothing, or parts that there are not.
         FileFormatError: if the checkpoint belongs to another recipe.
     """
+    there = {"numbers"} | ({"redshift"} if networks.redshift is not None else set())
+    if not (there & set(recipe.parts) and set(recipe.parts) <= set(PARTS)):
+        raise ParameterError(f"the parts {recipe.parts} leave nothing to train", fix=f"name some of {sorted(there)}")
     held = min(VALIDATION, spectra.redshift.shape[0] // 10)
     rows = spectra.redshift.shape[0]
     schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, min(500, recipe.steps // 10), recipe.steps)

@@ -83,9 +83,12 @@ def read_posterior_config(path: str | Path) -> PosteriorConfig:
         raise ConfigError("`redshift.min` is not below `redshift.max`", fix="give an interval of redshift")
     if bool(config.survey.depth) == (config.survey.catalog is not None):
         raise ConfigError("give either `survey.depth` or `survey.catalog`", fix="depths in nJy, or a table of fluxes")
-    unknown = sorted(set(config.training.parts) - {"numbers", "redshift"})
-    if unknown or not config.training.parts:
-        raise ConfigError(f"`training.parts` is {config.training.parts}", fix='name "numbers", "redshift" or both')
+    known = {"numbers", "redshift"} if config.redshift.free else {"numbers"}
+    parts = set(config.training.parts)
+    if not (parts & known and parts <= {"numbers", "redshift"}):
+        raise ConfigError(
+            f"`training.parts` is {list(config.training.parts)}", fix=f"name some of {sorted(known)}, or leave it out"
+        )
     if config.survey.depth and len(config.survey.depth) != len(config.survey.bands):
         raise ConfigError(
             f"`survey.depth` has {len(config.survey.depth)} numbers for {len(config.survey.bands)} bands",

@@ -10,7 +10,8 @@ from astropy.table import QTable
 
 from scarlet_sed.amortized.derived import QUANTITIES
 from scarlet_sed.amortized.file import load_amortized
-from scarlet_sed.amortized.resolved import EXTENSIVE, LEVELS, ResolvedProperties, map_properties
+from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.resolved import EXTENSIVE, LEVELS, ResolvedProperties, map_properties, widest_band
 from scarlet_sed.errors import ConfigError
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.drawing import isolate
@@ -63,7 +64,7 @@ def run_map(
         ScarletSEDError: for bad input, naming the cure.
     """
     network = load_amortized(posterior)
-    observations, region = _observed(Path(given), options)
+    observations, region = _observed(Path(given), network, options)
     folder = output_folder(out)
 
     def shown(done: int, of: int) -> None:
@@ -92,7 +93,9 @@ def run_map(
     )
 
 
-def _observed(given: Path, options: MapOptions) -> tuple[tuple[Observation, ...], np.ndarray | None]:
+def _observed(
+    given: Path, posterior: AmortizedPosterior, options: MapOptions
+) -> tuple[tuple[Observation, ...], np.ndarray | None]:
     if not given.is_dir():
         if options.source is not None:
             raise ConfigError(
@@ -105,9 +108,9 @@ def _observed(given: Path, options: MapOptions) -> tuple[tuple[Observation, ...]
     if options.source is None and len(names) > 1:
         raise ConfigError(f"the fit has {len(names)} sources", fix=f"name one: --source {names[0]}")
     own = [isolate(fitted.scene, o, options.source or names[0]) for o in observations]
-    # maps are made on the pixels of the widest PSF
-    widest = own[int(np.argmax([o.fwhm.max() for o in observations]))]
-    return tuple(each.observation for each in own), np.mean(widest.share, axis=0) > _OWN
+    band = widest_band(posterior, observations)
+    shown = next(each for each in own if band in each.observation.bands)
+    return tuple(each.observation for each in own), np.mean(shown.share, axis=0) > _OWN
 
 
 def _chosen(observations: Sequence[Observation], name: str | None) -> tuple[Observation, ...]:

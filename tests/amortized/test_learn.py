@@ -58,3 +58,8 @@ def test_a_posterior_is_trained_in_sittings_and_judged(tmp_path, capsys):
     config.write_text(CONFIG.replace("steps = 500", "steps = 1000"))
     assert cli.main([*train, "--minutes", "1"]) == cli.BAD_INPUT
     assert "another" in capsys.readouterr().err
+    for parts, free in (('["flow"]', "true"), ('["redshift"]', "false")):
+        table = f"[redshift]\nfree = {free}\n"
+        config.write_text(CONFIG.replace("seed = 3", f"seed = 3\nparts = {parts}") + table)
+        assert cli.main(train) == cli.BAD_INPUT
+        assert "training.parts" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+import scarlet_sed as ss
 from scarlet_sed.amortized.assess import assess, row_of, simulations, without
 from scarlet_sed.amortized.file import load_amortized, read_record, save_amortized
 from scarlet_sed.amortized.posterior import effective
@@ -89,9 +90,10 @@ def test_training_learns_and_goes_on_bit_by_bit(tmp_path):
         train(described, survey, spectra, networks, small.RECIPE.__class__(), halves)
 
 
-def test_one_part_is_trained_and_the_other_stays(tmp_path):
+@pytest.mark.parametrize("part", ["redshift", "numbers"])
+def test_one_part_is_trained_and_the_other_stays(tmp_path, part):
     described, spectra, networks = small.drawn()
-    only = dataclasses.replace(small.RECIPE, steps=250, parts=("redshift",))
+    only = dataclasses.replace(small.RECIPE, steps=250, parts=(part,))
     found, _, done = train(described, small.survey(), spectra, networks, only, tmp_path / "only")
     assert done
 
@@ -101,7 +103,28 @@ def test_one_part_is_trained_and_the_other_stays(tmp_path):
         )
         return all(np.array_equal(one, other) for one, other in pairs)
 
-    assert alike("flow") and alike("embedding") and alike("expected") and not alike("redshift")
+    assert alike("expected") and alike("redshift") == (part == "numbers")
+    assert alike("flow") == alike("embedding") == (part == "redshift")
+    nothing = dataclasses.replace(only, parts=("flow",))
+    with pytest.raises(ParameterError, match="nothing to train"):
+        train(described, small.survey(), spectra, networks, nothing, tmp_path / "nothing")
+
+
+def test_what_was_not_trained_is_not_answered(tmp_path):
+    flux, error, redshift = small.objects(3)
+    far = dataclasses.replace(small.posterior(), trained=("redshift",))
+    path = save_amortized(far, tmp_path / "far.zip", small.RECIPE, {})
+    far = load_amortized(path)
+    assert len(ss.photoz(far, flux, error).mode) == 3
+    with pytest.raises(ParameterError, match="redshifts alone"):
+        far.sample(flux, error, redshift)
+    with pytest.raises(ParameterError, match="redshifts alone"):
+        ss.spectrum_moves(far)
+    near = dataclasses.replace(small.posterior(), trained=("numbers",))
+    with pytest.raises(ParameterError, match="knows no redshifts"):
+        near.sample(flux, error)
+    with pytest.raises(ParameterError, match="knows no redshifts"):
+        ss.photoz(near, flux, error)
 
 
 def test_simulated_objects_are_judged():

@@ -122,3 +122,21 @@ def test_redshift_may_be_free_bands_may_lack_and_faint_pixels_be_left_out():
 def test_what_cannot_be_mapped_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         map_properties(small.posterior(), observation(), REDSHIFT, **options)
+
+
+def test_bands_on_two_pixel_grids_are_mapped_on_that_of_the_widest_psf():
+    whole = observation()
+    psfs, data = list(whole.psfs), np.asarray(whole.data, float)
+
+    def part(rows: slice, name: str) -> ss.Observation:
+        return ss.Observation(data[rows], small.FILTERS.names[rows], psfs[rows], sigma=1.0, pixel_scale=0.03, name=name)
+
+    one = map_properties(small.posterior(), whole, REDSHIFT, least=20.0, draws=20)
+    split = [part(slice(4, 7), "long"), part(slice(0, 4), "short")]
+    two = map_properties(small.posterior(), split, REDSHIFT, least=20.0, draws=20)
+    assert two.matched.bands == (*small.FILTERS.names[4:], *small.FILTERS.names[:4])
+    np.testing.assert_array_equal(one.labels, two.labels)
+    for name, values in one.quantiles.items():
+        np.testing.assert_allclose(two.quantiles[name], values, rtol=1e-3, atol=1e-3)
+    with pytest.raises(DataError, match="comes twice"):
+        map_properties(small.posterior(), [*split, part(slice(0, 1), "again")], REDSHIFT)

@@ -108,6 +108,38 @@ def test_other_grids_and_shifts_show_the_same_sky(shift):
     assert beside == pytest.approx(found.correlation[0, lags, lags + 1], abs=0.05)
 
 
+def test_shifts_of_sharp_bands_are_exact():
+    """A PSF of 2.6 pixels, moved by half a pixel: splines would be off by several per cent of the peak."""
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    sigma = 2.6 / np.sqrt(8 * np.log(2))
+    each = [f * np.exp(-0.5 * ((y - a - 0.5) ** 2 + (x - b - 0.5) ** 2) / sigma**2) for a, b, f in POINTS]
+    moved = np.sum(each, axis=0) / (2 * np.pi * sigma**2)
+    psfs = [ss.PSF.gaussian(2.6), ss.PSF.gaussian(2.8)]
+    shift = np.array([[-0.015, 0.015], [0.0, 0.0]])
+    bands = ("F115W", "F444W")
+    seen = ss.Observation(np.stack([moved, sky(2.8)]), bands, psfs, pixel_scale=0.03, sigma=0.05, shift=shift)
+    found = match_psfs(seen)
+    inside = np.isfinite(found.images).all(axis=0)
+    assert inside[15:-15, 15:-15].all()
+    assert found.mismatch[0] < 0.01
+    np.testing.assert_allclose(found.images[0][inside], sky(2.8)[inside], atol=1.2 * found.mismatch[0] * sky(2.8).max())
+
+
+def test_correlations_do_not_come_from_the_other_side_of_a_small_image():
+    wide = ss.Observation(
+        np.zeros((1, 41, 41)), ("F444W",), [ss.PSF.gaussian(3.0)], pixel_scale=0.6, sigma=0.05, name="long"
+    )
+    small = ss.Observation(
+        np.zeros((1, 60, 60)), ("F115W",), [ss.PSF.gaussian(3.0)], pixel_scale=0.06, sigma=0.05, name="short"
+    )
+    correlation = match_psfs([small, wide]).correlation[0]
+    lags = correlation.shape[-1] // 2
+    assert correlation[lags, lags] == pytest.approx(1.0)
+    assert np.abs(correlation[:, : lags - 5]).max() < 0.01 and np.abs(correlation[:, lags + 6 :]).max() < 0.01
+    with pytest.raises(DataError, match="no observation"):
+        match_psfs([])
+
+
 def test_a_band_that_comes_twice_is_refused():
     with pytest.raises(DataError, match="twice"):
         match_psfs([observed(), observed()])
