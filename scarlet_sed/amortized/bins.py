@@ -5,7 +5,7 @@ import numpy as np
 from scarlet_sed.instrument.matching import Matched
 from scarlet_sed.typing import HostArray
 
-_LARGEST = 1000
+_LARGEST = 200
 """Pixels of a bin that is given up."""
 _ELONGATED = 1.5
 """Distance of the next pixel from the centre of a bin, in radii of a round bin as large: farther ones are not taken."""
