@@ -11,22 +11,19 @@ them. Prints a table, writes benchmarks/results/amortized_bimodal.json and a fig
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import numpyro.distributions as dist
+import results
 
 import scarlet_sed as ss
 from scarlet_sed.amortized.model import AMPLITUDE, library
-from scarlet_sed.files import atomic
+from scarlet_sed.amortized.posterior import effective as effective_draws
 from scarlet_sed.parameters import Parameter
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-FIGURES = Path(__file__).parent / "figures"
 BANDS = ("f090w", "f115w", "f150w", "f200w", "f277w", "f356w", "f444w")
 FILTERS = ss.Filters.load(list(BANDS))
 LIGHT = {"galaxy": ((-0.09, 0.0), ss.Exponential(0.06)), "neighbour": ((0.15, 0.06), ss.Gaussian(0.1))}
@@ -132,11 +129,12 @@ def main() -> None:
     places = list(FILTERS.places_in(posterior.filters))
     padded[0, places], errors[0, places] = flux[chosen], sigma
     own = posterior.sample(padded, errors, draws=20_000, seed=3)
-    weights = np.exp(posterior.log_weights(own, padded, errors)[0])
+    log_weights = posterior.log_weights(own, padded, errors)
+    weights = np.exp(log_weights[0])
     z = own.values["redshift"][0]
     found["network"] = float(np.mean(z < REDSHIFT))
     found["importance"] = float(weights[z < REDSHIFT].sum() / weights.sum())
-    found["importance_effective"] = float(weights.sum() ** 2 / np.sum(weights**2))
+    found["importance_effective"] = float(effective_draws(log_weights)[0])
     print(f"network alone {found['network']:.3f}; its draws weighted {found['importance']:.3f} "
           f"({found['importance_effective']:.0f} effective)")  # fmt: skip
 
@@ -164,11 +162,8 @@ def main() -> None:
         axes.hist(each.ravel(), bins=edges, density=True, histtype="step", lw=1.6, label=label)
     axes.set(xlabel="redshift", ylabel="density", yscale="log")
     axes.legend()
-    FIGURES.mkdir(exist_ok=True)
-    figure.savefig(FIGURES / "bimodal.png", dpi=110)
-    RESULTS.mkdir(exist_ok=True)
-    with atomic(RESULTS / "amortized_bimodal.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    results.draw("bimodal", figure)
+    results.write("amortized_bimodal", found)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import results
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from numpyro.infer.hmc import hmc
 
@@ -35,7 +36,6 @@ from scarlet_sed.amortized.refine import refine
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.files import atomic
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 CHAINS = 4
 AT_ONCE = 20
 WARMUP = 300
@@ -210,9 +210,7 @@ def main() -> None:
                 f"{np.quantile(each['network'], 0.9):.3f}), refined {np.median(each['refined']):.3f} "
                 f"({np.quantile(each['refined'], 0.9):.3f}), NUTS against itself {np.median(each['same']):.3f}"
             )
-    RESULTS.mkdir(exist_ok=True)
-    with atomic(RESULTS / "amortized_c2st.json") as temporary:
-        temporary.write_text(json.dumps({**found, "rows": rows}, indent=1))
+    results.write("amortized_c2st", {**found, "rows": rows})
 
 
 if __name__ == "__main__":

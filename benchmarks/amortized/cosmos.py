@@ -20,6 +20,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import results
 from scipy import stats
 
 import scarlet_sed as ss
@@ -32,8 +33,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "populations"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
 from photoz import BANDS, DATA, load, statistics
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-FIGURES = Path(__file__).parent / "figures"
 FOLDS = 4
 
 
@@ -121,11 +120,8 @@ def main() -> None:
     axes[1].set(xlabel="offset over 1 + z (beyond 0.2 in the last bin)", ylabel="galaxies")
     axes[2].set(xlabel="probability below the spectroscopic redshift", ylabel="galaxies")
     axes[0].legend()
-    FIGURES.mkdir(exist_ok=True)
-    figure.savefig(FIGURES / "cosmos.png", dpi=110)
-    RESULTS.mkdir(exist_ok=True)
-    with atomic(RESULTS / "amortized_cosmos.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    results.draw("cosmos", figure)
+    results.write("amortized_cosmos", found)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,19 @@ importance weights; redshifts; seconds. Writes benchmarks/results/amortized_NAME
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import results
 
 from scarlet_sed.amortized.assess import SIGNALS, assess, quantities, row_of, simulations, without
 from scarlet_sed.amortized.file import read_amortized
 from scarlet_sed.amortized.refine import refine
 from scarlet_sed.amortized.survey import Survey
-from scarlet_sed.files import atomic
 from scarlet_sed.pipeline.amortized import table_of
-
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def exact(posterior, made, missing: int, known: bool, count: int, seed: int) -> list[dict]:
@@ -127,11 +124,8 @@ def main() -> None:
                         f"{top['rms']:.3f}   width {net['width']:.3f} exact {top['width']:.3f} ratio "
                         f"{part['width_ratio'][q]:.2f}   68 % {net['within68']:.2f} exact {top['within68']:.2f}"
                     )
-    name = f"amortized_{options.posterior.stem}_{'free' if options.free else 'given'}.json"
-    RESULTS.mkdir(exist_ok=True)
-    with atomic(RESULTS / name) as temporary:
-        temporary.write_text(json.dumps(result, indent=1))
-    print(f"wrote {RESULTS / name}")
+    name = f"amortized_{options.posterior.stem}_{'free' if options.free else 'given'}"
+    print(f"wrote {results.write(name, result)}")
 
 
 if __name__ == "__main__":

@@ -11,23 +11,19 @@ benchmarks/results/amortized_speed.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import results
 
 import scarlet_sed as ss
 from scarlet_sed.amortized.assess import simulations
 from scarlet_sed.amortized.file import read_amortized
 from scarlet_sed.amortized.survey import Survey
-from scarlet_sed.files import atomic
-
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def cpu(work: Callable[[], Any], times: int = 3) -> float:
@@ -90,9 +86,7 @@ def main() -> None:
         "two_million_hours": hours,
     }
     print(f"two million pixels would take {hours:.1f} CPU-hours")
-    RESULTS.mkdir(exist_ok=True)
-    with atomic(RESULTS / "amortized_speed.json") as temporary:
-        temporary.write_text(json.dumps(found, indent=1))
+    results.write("amortized_speed", found)
 
 
 if __name__ == "__main__":

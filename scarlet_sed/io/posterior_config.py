@@ -8,6 +8,9 @@ from scarlet_sed.errors import ConfigError
 from scarlet_sed.io.schema import build, option
 from scarlet_sed.spectrum.priors import HISTORIES
 
+_PARTS = ("numbers", "redshift")
+"""Of networks; the first is always there."""
+
 
 @dataclass(frozen=True)
 class SpectrumTable:
@@ -53,7 +56,7 @@ class TrainingTable:
     batch: int = option(256, doc="objects a step", at_least=8)
     learning_rate: float = option(1e-3, doc="after warm-up", above=0)
     library: int = option(1_000_000, doc="spectra drawn", at_least=1000)
-    parts: tuple[str, ...] = option(("numbers", "redshift"), doc="what is trained; the rest stays as it begins")
+    parts: tuple[str, ...] = option(_PARTS, doc="what is trained; the rest stays as it begins")
     seed: int = option(0, doc="of everything random", at_least=0)
 
 
@@ -83,9 +86,9 @@ def read_posterior_config(path: str | Path) -> PosteriorConfig:
         raise ConfigError("`redshift.min` is not below `redshift.max`", fix="give an interval of redshift")
     if bool(config.survey.depth) == (config.survey.catalog is not None):
         raise ConfigError("give either `survey.depth` or `survey.catalog`", fix="depths in nJy, or a table of fluxes")
-    known = {"numbers", "redshift"} if config.redshift.free else {"numbers"}
+    known = set(_PARTS if config.redshift.free else _PARTS[:1])
     parts = set(config.training.parts)
-    if not (parts & known and parts <= {"numbers", "redshift"}):
+    if not (parts & known and parts <= set(_PARTS)):
         raise ConfigError(
             f"`training.parts` is {list(config.training.parts)}", fix=f"name some of {sorted(known)}, or leave it out"
         )

@@ -124,7 +124,7 @@ def test_what_cannot_be_mapped_is_refused(options, error, message):
         map_properties(small.posterior(), observation(), REDSHIFT, **options)
 
 
-def test_bands_on_two_pixel_grids_are_mapped_on_that_of_the_widest_psf():
+def test_bands_of_two_observations_are_mapped_as_those_of_one():
     whole = observation()
     psfs, data = list(whole.psfs), np.asarray(whole.data, float)
 
