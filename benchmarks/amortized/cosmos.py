@@ -12,7 +12,6 @@ benchmarks/results/amortized_cosmos.json and a figure.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -24,16 +23,11 @@ import results
 from scipy import stats
 
 import scarlet_sed as ss
-from scarlet_sed.files import atomic
-from scarlet_sed.infer.zero_points import zero_points
-from scarlet_sed.io.scene_file import digest_of
 from scarlet_sed.spectrum.priors import deep_field_population
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "populations"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
-from photoz import BANDS, DATA, load, statistics
-
-FOLDS = 4
+from photoz import BANDS, DATA, load, out_of_fold, statistics
 
 
 def judged(posterior: ss.AmortizedPosterior, flux: np.ndarray, error: np.ndarray, true: np.ndarray) -> dict:
@@ -61,26 +55,6 @@ def judged(posterior: ss.AmortizedPosterior, flux: np.ndarray, error: np.ndarray
     }
 
 
-def factors_of(flux: np.ndarray, error: np.ndarray, true: np.ndarray, floor: float, keep: Path) -> np.ndarray:
-    """(galaxy, band) zero points, each from the galaxies of the other folds; kept, as they take minutes."""
-    kept = json.loads(keep.read_text()) if keep.exists() else {}
-    fold = np.arange(len(true)) % FOLDS
-    found = np.ones_like(flux)
-    tag = digest_of([flux, error, deep_field_population()])[:8]
-    filters = ss.Filters.load(list(BANDS.values()))
-    for number in range(FOLDS):
-        others = fold != number
-        name = f"{floor:g} {number} {tag}"
-        if name not in kept:
-            spectrum = deep_field_population()
-            own = zero_points(flux[others], error[others], filters, spectrum, true[others], floor=floor)
-            kept[name] = np.asarray(own, float).tolist()
-            with atomic(keep) as temporary:
-                temporary.write_text(json.dumps(kept))
-        found[~others] = kept[name]
-    return found
-
-
 def main() -> None:
     """Judge one posterior."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -93,7 +67,8 @@ def main() -> None:
         return
     flux, error, true = load()
     posterior = ss.load_amortized(options.posterior)
-    factors = factors_of(flux, error, true, options.floor, options.keep)
+    filters = ss.Filters.load(list(BANDS.values()))
+    factors = out_of_fold(flux, error, true, filters, deep_field_population(), options.floor, keep=options.keep)
     found = {"posterior": options.posterior.name, "floor": options.floor, "load": os.getloadavg()}
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
     for name, factor in (("as they are", np.ones_like(flux)), ("zero points", factors)):

@@ -21,6 +21,8 @@ from astropy.table import Table
 import scarlet_sed as ss
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
 from scarlet_sed.infer.zero_points import zero_points
+from scarlet_sed.io.outputs import write_json
+from scarlet_sed.io.scene_file import digest_of
 from scarlet_sed.pipeline.populations import default_grid
 from scarlet_sed.spectrum.priors import deep_field_population
 from scarlet_sed.sps.basis import BasisSynthesis
@@ -63,16 +65,26 @@ def statistics(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
 def out_of_fold(
     flux: np.ndarray, error: np.ndarray, true: np.ndarray, filters: ss.Filters, population: ss.StellarPopulation,
-    floor: float, folds: int = 4,
+    floor: float, folds: int = 4, keep: Path | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """(galaxy, band) factors, each from the spectroscopic redshifts of the other folds' galaxies only."""
+    """(galaxy, band) factors, each from the spectroscopic redshifts of the other folds' galaxies only.
+
+    They take minutes a fold: `keep` is a file that they are kept in as they are done.
+    """
+    kept = json.loads(keep.read_text()) if keep is not None and keep.exists() else {}
+    tag = "" if keep is None else digest_of([flux, error, true, population])[:8]
     fold = np.arange(len(true)) % folds
     factors = np.ones_like(flux)
     for number in range(folds):
         others = fold != number
-        found = zero_points(flux[others], error[others], filters, population, true[others], floor=floor)
-        print(f"zero points without fold {number}:", " ".join(f"{f:.3f}" for f in found), flush=True)
-        factors[~others] = found
+        name = f"{floor:g} {number} of {folds} {tag}"
+        if name not in kept:
+            found = zero_points(flux[others], error[others], filters, population, true[others], floor=floor)
+            kept[name] = np.asarray(found, float).tolist()
+            if keep is not None:
+                write_json(keep, kept)
+        print(f"zero points without fold {number}:", " ".join(f"{f:.3f}" for f in kept[name]), flush=True)
+        factors[~others] = kept[name]
     return factors
 
 
