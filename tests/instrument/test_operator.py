@@ -290,9 +290,10 @@ def test_resampling_costs_little_more_than_convolution(n):
         return jax.value_and_grad(lambda c: jnp.sum(operator(c) ** 2))(canvas)
 
     def cost(operator):
-        canvas = jnp.ones((9, *operator.canvas_shape))
+        canvas = jax.block_until_ready(jnp.ones((9, *operator.canvas_shape)))
         start = time.process_time()  # of this process: the machine may be busy
-        jax.block_until_ready(step(operator, canvas))
+        for _ in range(20):  # milliseconds in all: one step is below what some kernels' clocks resolve
+            jax.block_until_ready(step(operator, canvas))
         return time.process_time() - start
 
     middle = ((n - 1) / 2, (n - 1) / 2)
@@ -300,9 +301,8 @@ def test_resampling_costs_little_more_than_convolution(n):
     rotated = build_operator((n, n), SIGMA, [PSF.gaussian(2.0)] * 9, pixel_map((n // 2, n // 2), 2, middle, 0.3, -1))
     for operator in (same, rotated):
         cost(operator)
-    # in turns, the least of each: a busy machine only ever adds
-    costs = np.array([(cost(rotated), cost(same)) for _ in range(25)])
-    assert np.divide(*costs.min(axis=0)) < 4
+    costs = np.array([(cost(rotated), cost(same)) for _ in range(9)])  # in turns: both meet the same load
+    assert np.median(np.divide(*costs.T)) < 4
 
 
 @pytest.mark.parametrize(
