@@ -69,9 +69,15 @@ calibrate: $(STAMP) ## simulation-based calibration of posteriors: hours; again 
 	$(BIN)/python benchmarks/calibration/archive.py
 	$(BIN)/python benchmarks/calibration/report.py
 
-posteriors: $(STAMP) ## train the amortized posteriors for an hour each; again to go on
-	$(BIN)/scarlet-sed posterior train benchmarks/amortized/jades_delayed.toml --folder build/amortized --minutes 55 --out build/amortized/jades_delayed.zip
-	$(BIN)/scarlet-sed posterior train benchmarks/amortized/jades_binned.toml --folder build/amortized --minutes 55 --out build/amortized/jades_binned.zip
+posteriors: $(STAMP) ## train the amortized posteriors, part by part, an hour each; again to go on
+	for name in jades_delayed jades_binned; do \
+	  train="$(BIN)/scarlet-sed posterior train benchmarks/amortized/$$name.toml --folder build/amortized --minutes 55"; \
+	  $$train --set 'training.parts=["numbers"]' --out build/amortized/$${name}_numbers.zip && \
+	  if test -e build/amortized/$${name}_numbers.zip; then \
+	    $$train --set 'training.parts=["redshift"]' training.steps=120000 training.batch=128 \
+	      --start-from build/amortized/$${name}_numbers.zip --out build/amortized/$$name.zip; \
+	  fi || exit 1; \
+	done
 
 judge-posteriors: $(STAMP) ## the amortized posterior that ships on simulated objects: accuracy, calibration, speed; an hour
 	$(BIN)/python benchmarks/amortized/gates.py jades_delayed

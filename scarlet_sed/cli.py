@@ -97,6 +97,7 @@ def _posterior_commands(commands: Any) -> None:
     actions = posterior.add_subparsers(dest="action", required=True)
     train = actions.add_parser("train", help="train for the bands and depths of a survey, in several sittings")
     train.add_argument("config", help="TOML file: bands, depths, priors, training")
+    train.add_argument("--set", nargs="+", default=[], metavar="ENTRY", help="change the file: training.steps=1000")
     train.add_argument("--out", default="posterior.zip", help="the posterior (posterior.zip)")
     train.add_argument("--start-from", help="a posterior to go on from; give the training another seed")
     train.add_argument("--folder", help="for spectra and checkpoint (in the user's cache)")
@@ -188,7 +189,7 @@ def _progress(line: str) -> None:
 def _run_posterior(given: argparse.Namespace) -> str:
     if given.action == "train":
         return pipeline.train_posterior(
-            given.config, given.out, given.folder, given.minutes, given.start_from, _progress
+            given.config, given.set, given.out, given.folder, given.minutes, given.start_from, _progress
         )
     names = ("objects", "draws", "missing", "free", "seed", "out")
     wanted = {name: getattr(given, name) for name in names}

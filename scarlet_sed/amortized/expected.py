@@ -19,7 +19,7 @@ _FEWEST = 200
 """Spectra that a cell of redshift is known from; from its neighbours' where it has fewer itself."""
 _DEEP = 0.01
 """Depth, over an object's mean flux, of the fluxes that the cloud is made from; they also have errors of 2 % each."""
-_LEAST = 1e-3
+LEAST = 1e-3
 """Added to all errors of a shape, in quadrature."""
 _SCALE = 1.0
 """In ln flux, by which all of an object's fluxes may differ from what the cloud's references make of them."""
@@ -82,7 +82,7 @@ class ExpectedFluxes(eqx.Module):
         cell = jnp.clip(jnp.floor(at).astype(int), 0, self.mean.shape[0] - 2)
         share = jnp.clip(at - cell, 0.0, 1.0)
         mean, covariance = ((1 - share) * a[cell] + share * a[cell + 1] for a in (self.mean, self.covariance))
-        error = jnp.where(measured.present > 0, jnp.hypot(measured.shape_error, _LEAST), _MISSING)
+        error = jnp.where(measured.present > 0, jnp.hypot(measured.shape_error, LEAST), _MISSING)
         # the reference depends on the errors: let all shapes be off together
         scale = _SCALE * measured.present * measured.shape_slope
         root = jnp.linalg.cholesky(covariance + scale[:, None] * scale + jnp.diag(error**2))

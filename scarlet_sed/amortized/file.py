@@ -13,23 +13,23 @@ import numpy as np
 from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.expected import ExpectedFluxes
 from scarlet_sed.amortized.model import Described
-from scarlet_sed.amortized.networks import Networks, RedshiftDensity, Sizes
+from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.redshift import RedshiftDensity
 from scarlet_sed.amortized.training import Recipe
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.io.scene_file import load_scene, save_scene
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array
 
-KIND = "amortized posterior 3"
+KIND = "amortized posterior 4"
 SHIPPED = ("jades_delayed",)
 """Names of posteriors that ship.
 
 `jades_delayed` is for the 19 ACS and NIRCam bands of JADES and populations of delayed exponentials
-(`deep_field_population()`), redshifts 0.02 to 12, free or given, at a mean signal-to-noise of one and more. It is that
-of `scarlet-sed posterior train benchmarks/amortized/jades_delayed.toml`, whose two parts were trained one after the
-other: the density of redshift for 300,000 steps (commit 0b012cc), the numbers for 240,000. `read_record` has seeds,
-survey and training.
+(`deep_field_population()`), redshifts 0.02 to 12, free or given, at a mean signal-to-noise of one and more. It is made by
+`make posteriors`: the numbers in 240,000 steps (commit dcd5fc1 and later), then the density of redshift in 120,000.
+`read_record` has seeds, survey and training.
 """
 
 

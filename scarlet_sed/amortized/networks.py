@@ -18,6 +18,8 @@ from paramax import non_trainable
 
 from scarlet_sed.amortized.context import Measured, of_redshift
 from scarlet_sed.amortized.expected import ExpectedFluxes
+from scarlet_sed.amortized.profile import RedshiftProfile
+from scarlet_sed.amortized.redshift import RedshiftDensity
 from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array, HostArray
@@ -38,6 +40,10 @@ class Sizes(NamedTuple):
         knots: of its splines.
         redshift: hidden layers of the density of redshift.
         cells: of its grid in ln(1 + z).
+        finer: knots that each of them has.
+        axes: of the template fit, at most one a band.
+        local: hidden numbers of the network at each knot.
+        told: numbers that it is told about all fluxes.
     """
 
     expected: int = 240
@@ -46,60 +52,12 @@ class Sizes(NamedTuple):
     layers: int = 6
     width: int = 256
     knots: int = 8
-    redshift: tuple[int, ...] = (256, 256, 256)
+    redshift: tuple[int, ...] = (512, 384, 256)
     cells: int = 480
-
-
-class RedshiftDensity(eqx.Module):
-    """A density of redshift: piecewise linear in ln(1 + z), with knots whose logarithms a network gives.
-
-    Args:
-        network: from features of fluxes to (cell + 1,) logarithms.
-        low, high: ends of the grid in ln(1 + z).
-    """
-
-    network: Perceptron
-    low: float = eqx.field(static=True)
-    high: float = eqx.field(static=True)
-
-    def knots(self, measured: Measured) -> Array:
-        """(cell + 1,) normalised density in ln(1 + z) at the knots."""
-        logarithms = self.network(measured.features)
-        raw = jnp.exp(logarithms - jnp.max(logarithms, axis=-1, keepdims=True))
-        total = jnp.sum(raw, axis=-1) - 0.5 * (raw[..., 0] + raw[..., -1])
-        return raw / (total * self._step(raw))[..., None]
-
-    def log_prob(self, measured: Measured, redshift: Array) -> Array:
-        """Natural logarithm of the density in redshift; minus infinity outside of the grid."""
-        knots = self.knots(measured)
-        away = (jnp.log1p(redshift) - self.low) / self._step(knots)
-        cell = jnp.clip(jnp.floor(away).astype(int), 0, knots.shape[-1] - 2)
-        share = away - cell
-        density = (1 - share) * knots[cell] + share * knots[cell + 1]
-        inside = (away >= 0) & (away <= knots.shape[-1] - 1)
-        return jnp.where(inside, jnp.log(jnp.where(inside, density, 1.0)), -jnp.inf) - jnp.log1p(redshift)
-
-    def sample(self, measured: Measured, keys: Array) -> Array:
-        """(n,) redshifts, one for each of (n,) keys."""
-        knots = self.knots(measured)
-        step = self._step(knots)
-        mass = 0.5 * (knots[1:] + knots[:-1]) * step
-        until = jnp.cumsum(mass)
-
-        def one(key: Array) -> Array:
-            u = jax.random.uniform(key) * until[-1]
-            cell = jnp.clip(jnp.searchsorted(until, u), 0, mass.shape[0] - 1)
-            a, b = knots[cell], knots[cell + 1]
-            rest = jnp.clip((u - (until[cell] - mass[cell])) / step, 0.0)
-            # the root of a s + (b - a) s^2 / 2 = rest, in the form that holds for equal knots
-            root = jnp.sqrt(jnp.maximum(a**2 + 2 * (b - a) * rest, 0.0))
-            share = jnp.clip(2 * rest / jnp.maximum(a + root, 1e-30), 0.0, 1.0)
-            return jnp.expm1(self.low + (cell + share) * step)
-
-        return jax.vmap(one)(keys)
-
-    def _step(self, knots: Array) -> float:
-        return (self.high - self.low) / (knots.shape[-1] - 1)
+    finer: int = 4
+    axes: int = 6
+    local: int = 16
+    told: int = 16
 
 
 class Networks(eqx.Module):
@@ -125,7 +83,7 @@ class Networks(eqx.Module):
         expected: ExpectedFluxes,
         measured: Measured,
         redshifts: Array,
-        free: bool,
+        clouds: ExpectedFluxes | None,
     ) -> "Networks":
         """Random networks.
 
@@ -136,7 +94,7 @@ class Networks(eqx.Module):
             expected: what fluxes to expect.
             measured: (object, band) some, to standardise by.
             redshifts: (object,) of them.
-            free: whether redshifts are described too.
+            clouds: as `expected`, on the grid of the density of redshift; None where redshifts are always given.
         """
         one, two, three = jax.random.split(key, 3)
         seen: HostArray = np.asarray(jax.jit(jax.vmap(partial(_seen, expected)))(measured, redshifts), np.float64)
@@ -144,10 +102,19 @@ class Networks(eqx.Module):
         embedding = Perceptron.initial(one, (seen.shape[1], *sizes.embedding, sizes.summary), centre, scale)
         flow = Networks.flow_of(two, sizes, numbers)
         density = None
-        if free:
+        if clouds is not None:
             count = measured.features.shape[1]
-            grid = Perceptron.initial(three, (count, *sizes.redshift, sizes.cells + 1), centre[:count], scale[:count])
-            density = RedshiftDensity(grid, expected.low, expected.high)
+            density = RedshiftDensity.initial(
+                three,
+                RedshiftProfile.of(clouds, sizes.axes),
+                (clouds.low, clouds.high),
+                sizes.redshift,
+                sizes.local,
+                sizes.told,
+                sizes.finer,
+                centre[:count],
+                scale[:count],
+            )
         return Networks(expected, embedding, flow, density)
 
     @staticmethod

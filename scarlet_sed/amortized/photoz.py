@@ -8,8 +8,8 @@ import numpy as np
 import numpyro.distributions as dist
 
 from scarlet_sed.amortized.context import Measured
-from scarlet_sed.amortized.networks import RedshiftDensity
 from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
+from scarlet_sed.amortized.redshift import RedshiftDensity
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.typing import Array, HostArray

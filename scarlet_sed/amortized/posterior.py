@@ -1,6 +1,5 @@
 """Posteriors from networks: draws in microseconds, and how they compare with the exact likelihood."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -312,8 +311,7 @@ def drawn_for(
     if free:
         density = networks.redshift
         assert density is not None
-        at = density.sample(measured, jax.random.split(far, draws))
-        log_z = jax.vmap(partial(density.log_prob, measured))(at)
+        at, log_z = density.sample(measured, jax.random.split(far, draws))
         summary = jax.vmap(lambda z: networks.summary(measured, z))(at)
     else:
         summary = jnp.broadcast_to(networks.summary(measured, redshift), (draws, networks.embedding.biases[-1].size))

@@ -2,7 +2,8 @@
 
 Walkers begin at draws that were picked by their importance weights, in all the modes that the network knows, and move
 by differences of each other (ter Braak 2006, Stat. Comput. 16, 239), which needs no tuning and no gradients, for many
-objects at once. Every spectrum is evaluated exactly.
+objects at once. They walk where the network's posterior is a round Gaussian, so that the exact one nearly is, too
+(Hoffman et al. 2019, arXiv:1903.03704). Every spectrum is evaluated exactly.
 """
 
 from functools import partial
@@ -14,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.amortized.context import Measured
-from scarlet_sed.amortized.posterior import AmortizedPosterior, effective, target_of
+from scarlet_sed.amortized.posterior import AmortizedPosterior, effective, log_weights_of, target_of
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.typing import Array, HostArray
 
-_OBJECTS = 16
+_WALKERS = 512
 """That walk at once."""
 _LONG = 0.1
 """Share of steps that are as long as the difference of two walkers, which leads from mode to mode."""
@@ -45,10 +46,10 @@ def refine(
     errors: Any,
     redshift: Any = None,
     *,
-    pool: int = 512,
-    walkers: int = 64,
-    steps: int = 24,
-    keep: int = 8,
+    pool: int = 640,
+    walkers: int = 256,
+    steps: int = 4,
+    keep: int = 2,
     seed: int = 0,
 ) -> Refined:
     """Draw from the exact posterior of every object, starting at the network's draws.
@@ -74,7 +75,8 @@ def refine(
             fix="give an even number of walkers, a larger pool, and twice as many steps as are kept",
         )
     found = posterior.sample(fluxes, errors, redshift, draws=pool, seed=seed)
-    weights = posterior.log_weights(found, fluxes, errors, redshift)
+    targets = posterior.log_target(found.values, fluxes, errors, redshift)
+    weights = log_weights_of(targets, found.log_prob)
     measured, free = posterior.measured(fluxes, errors), redshift is None
     count = measured.flux.shape[0]
     known = posterior.known_redshifts(redshift, count)
@@ -85,11 +87,13 @@ def refine(
     places = np.concatenate([found.numbers, far[..., None]], axis=-1)[each, chosen]
     keys = jax.random.split(jax.random.key(seed + 1), count)
 
-    def rows(flux: Array, sigma: Array, present: Array, z: Array, begin: Array, keys: Array) -> Any:
-        return _walk(posterior, Measured(flux, sigma, present), z, begin, keys, steps, keep, free)
+    def rows(flux: Array, sigma: Array, present: Array, z: Array, begin: Array, targets: Array, keys: Array) -> Any:
+        return _walk(posterior, Measured(flux, sigma, present), z, begin, targets, keys, steps, keep, free)
 
     columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
-    values, accepted = by_chunks(rows, *columns, known, places, keys, size=_OBJECTS)
+    values, accepted = by_chunks(
+        rows, *columns, known, places, targets[each, chosen], keys, size=max(1, _WALKERS // walkers)
+    )
     return Refined(values, effective(weights), accepted)
 
 
@@ -106,6 +110,7 @@ def _walk(
     measured: Measured,
     redshift: Array,
     begin: Array,
+    targets: Array,
     keys: Array,
     steps: int,
     keep: int,
@@ -115,18 +120,31 @@ def _walk(
     size = begin.shape[-1] if free else begin.shape[-1] - 1
     half = begin.shape[1] // 2
     moves = jnp.arange(begin.shape[-1]) < size
+    networks = posterior.networks
+    settled = jax.vmap(networks.summary)(measured, redshift)  # of redshifts that are known
 
-    def values_of(place: Array, measured: Measured, known: Array) -> tuple[dict[str, Array], Array, Array]:
+    def summary_at(place: Array, measured: Measured, settled: Array) -> Array:
+        return networks.summary(measured, jnp.expm1(place[-1])) if free else settled
+
+    def values_of(
+        place: Array, measured: Measured, known: Array, settled: Array
+    ) -> tuple[dict[str, Array], Array, Array]:
         z = jnp.expm1(place[-1]) if free else known
-        values, volume = posterior.described.values(place[:-1], measured, z)
-        return values, z, volume + (place[-1] if free else 0.0)
+        summary = summary_at(place, measured, settled)
+        numbers, stretched = networks.flow.bijection.transform_and_log_det(place[:-1], summary)
+        values, volume = posterior.described.values(numbers, measured, z)
+        return values, z, volume + stretched + (place[-1] if free else 0.0)
 
-    def level(place: Array, measured: Measured, known: Array) -> Array:
-        values, z, volume = values_of(place, measured, known)
+    def base_of(place: Array, measured: Measured, settled: Array) -> Array:
+        base = networks.flow.bijection.inverse(place[:-1], summary_at(place, measured, settled))
+        return jnp.append(base, place[-1])
+
+    def level(place: Array, measured: Measured, known: Array, settled: Array) -> Array:
+        values, z, volume = values_of(place, measured, known, settled)
         found = target_of(posterior, measured, z, values, free) + volume
         return jnp.where(jnp.isfinite(found), found, -jnp.inf)
 
-    levels = jax.vmap(jax.vmap(level, (0, None, None)))
+    levels = jax.vmap(jax.vmap(level, (0, None, None, None)))
 
     def moved(places: Array, now: Array, key: Array) -> tuple[Array, Array, Array]:
         """The first half moves along differences of the second, which then comes first."""
@@ -143,7 +161,7 @@ def _walk(
 
         own = jax.vmap(partial(jax.random.split, num=2))(key)
         new = jax.vmap(tried)(places, own[:, 0])
-        there = levels(new, measured, redshift)
+        there = levels(new, measured, redshift, settled)
         chance = jnp.log(jax.vmap(lambda k: jax.random.uniform(k, (half,)))(own[:, 1]))
         taken = chance < there - now[:, :half]
         first = jnp.where(taken[..., None], new, places[:, :half])
@@ -165,13 +183,16 @@ def _walk(
         order = jax.random.permutation(jax.random.fold_in(keys[0], -1 - number), 2 * half)
         return (places[:, order], now[:, order]), (places, 0.5 * (taken[0] + taken[1]))
 
-    _, (every, taken) = jax.lax.scan(step, (begin, levels(begin, measured, redshift)), jnp.arange(steps))
+    begin = jax.vmap(jax.vmap(base_of, (0, None, None)))(begin, measured, settled)
+    volumes = jax.vmap(jax.vmap(lambda *of: values_of(*of)[2], (0, None, None, None)))
+    heights = targets + volumes(begin, measured, redshift, settled)
+    _, (every, taken) = jax.lax.scan(step, (begin, heights), jnp.arange(steps))
     # the first half is forgotten: it begins where the network was
     kept = every[np.linspace(steps - 1, steps // 2, keep).round().astype(int)[::-1]]
     flat = jnp.moveaxis(kept, 0, 1).reshape(begin.shape[0], -1, begin.shape[-1])
 
-    def shown(place: Array, measured: Measured, known: Array) -> dict[str, Array]:
-        values, z, _ = values_of(place, measured, known)
+    def shown(place: Array, measured: Measured, known: Array, settled: Array) -> dict[str, Array]:
+        values, z, _ = values_of(place, measured, known, settled)
         return {**values, "redshift": z} if free else values
 
-    return jax.vmap(jax.vmap(shown, (0, None, None)))(flat, measured, redshift), jnp.mean(taken, axis=0)
+    return jax.vmap(jax.vmap(shown, (0, None, None, None)))(flat, measured, redshift, settled), jnp.mean(taken, axis=0)

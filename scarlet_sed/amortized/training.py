@@ -138,13 +138,15 @@ def _trained(networks: Networks, parts: tuple[str, ...]) -> Any:
     for of, part in (("embedding", "numbers"), ("flow", "numbers"), ("redshift", "redshift")):
         if part in parts and getattr(networks, of) is not None:
             own = jax.tree.map(eqx.is_inexact_array, getattr(networks, of))
+            if of == "redshift":
+                own = eqx.tree_at(lambda d: d.profile, own, jax.tree.map(lambda _: False, own.profile))
             none = eqx.tree_at(lambda n, of=of: getattr(n, of), none, own, is_leaf=lambda x: x is None)
     return none
 
 
 def _weighted(each: Array, weight: Array) -> Array:
     # a single strange object must not decide a step
-    return jnp.sum(jnp.where(weight > 0, jnp.clip(each, max=50.0), 0.0) * weight) / jnp.sum(weight)
+    return jnp.mean(jnp.where(weight > 0, jnp.clip(each, max=50.0), 0.0) * weight)
 
 
 def begin(
@@ -167,8 +169,9 @@ def begin(
     standard = eqx.tree_at(lambda d: d.ratio, described, as_float([ratio.mean(), ratio.std()]))
     measured, redshifts = jax.tree.map(lambda a: a[kept], (objects.measured, objects.redshift))
     expected = ExpectedFluxes.of(spectra, survey.depth, ends, recipe.sizes.expected)
+    clouds = ExpectedFluxes.of(spectra, survey.depth, ends, recipe.sizes.cells) if recipe.free else None
     networks = Networks.initial(
-        jax.random.fold_in(key, 1), recipe.sizes, described.numbers, expected, measured, redshifts, recipe.free
+        jax.random.fold_in(key, 1), recipe.sizes, described.numbers, expected, measured, redshifts, clouds
     )
     return standard, networks
 
@@ -238,13 +241,16 @@ def train(
         return _weighted(sum((v for part, v in each.items() if part in recipe.parts), jnp.zeros(())), objects.weight)
 
     @eqx.filter_jit
-    def advance(state: State, fixed: Networks, described: Described, survey: Survey, spectra: Library) -> State:
+    def advance(
+        state: State, fixed: Networks, described: Described, survey: Survey, spectra: Library, usual: Array
+    ) -> State:
         def step(now: State, _: None) -> tuple[State, None]:
             key = jax.random.fold_in(jax.random.key(recipe.seed + 1), now.step)
             pick, draw = jax.random.split(key)
             chosen = jax.random.randint(pick, (recipe.batch,), held, rows)
             objects = observe(described, survey, jax.tree.map(lambda a: a[chosen], spectra), draw)
-            gradient = jax.grad(loss)(now.networks, fixed, objects)
+            # not by the weights of this batch, or what weighs much would always count for less
+            gradient = jax.grad(loss)(now.networks, fixed, objects._replace(weight=objects.weight / usual))
             updates, inner = optimizer.update(gradient, now.optimizer)
             networks = eqx.apply_updates(now.networks, updates)
             mean = jax.tree.map(lambda m, n: memory * m + (1 - memory) * n, now.mean, networks)
@@ -255,13 +261,15 @@ def train(
     @eqx.filter_jit
     def held_back(networks: Networks, described: Described, survey: Survey, spectra: Library) -> dict[str, Array]:
         objects = observe(described, survey, spectra, jax.random.key(0))
-        return {part: _weighted(each, objects.weight) for part, each in losses(networks, objects).items()}
+        weight = objects.weight / jnp.mean(objects.weight)
+        return {part: _weighted(each, weight) for part, each in losses(networks, objects).items()}
 
     kept = jax.tree.map(lambda a: a[:held], spectra)
+    usual = jnp.mean(eqx.filter_jit(observe)(described, survey, kept, jax.random.key(0)).weight)
     start = time.monotonic()
     before = record[-1]["seconds"] if record else 0.0
     while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
-        state = advance(state, fixed, described, survey, spectra)
+        state = advance(state, fixed, described, survey, spectra, usual)
         step = int(state.step)
         late = step >= recipe.steps or time.monotonic() - start >= seconds
         if step % (8 * _CHUNK) == 0 or late:

@@ -1,8 +1,10 @@
 """What an amortized posterior is trained for: a TOML file, checked before anything is drawn."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from scarlet_sed.errors import ConfigError
 from scarlet_sed.io.schema import build, option
@@ -70,8 +72,12 @@ class PosteriorConfig:
     training: TrainingTable = option(doc="training", factory=TrainingTable)
 
 
-def read_posterior_config(path: str | Path) -> PosteriorConfig:
+def read_posterior_config(path: str | Path, changes: Sequence[str] = ()) -> PosteriorConfig:
     """Read and check a file.
+
+    Args:
+        path: of a TOML file.
+        changes: lines of TOML that replace what it says, such as `training.steps = 1000`.
 
     Raises:
         ConfigError: if it cannot be read, or says something that makes no sense.
@@ -81,6 +87,13 @@ def read_posterior_config(path: str | Path) -> PosteriorConfig:
         table = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {str(path)!r} ({error})", fix="give a TOML file") from error
+    for change in changes:
+        try:
+            _update(table, tomllib.loads(change))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                f"cannot read the change {change!r} ({error})", fix="give TOML such as training.steps=1000"
+            ) from error
     config = build(PosteriorConfig, table, "", path.parent)
     if config.redshift.min >= config.redshift.max:
         raise ConfigError("`redshift.min` is not below `redshift.max`", fix="give an interval of redshift")
@@ -98,3 +111,11 @@ def read_posterior_config(path: str | Path) -> PosteriorConfig:
             fix="give one for each",
         )
     return config
+
+
+def _update(table: dict[str, Any], change: dict[str, Any]) -> None:
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            _update(table[key], value)
+        else:
+            table[key] = value

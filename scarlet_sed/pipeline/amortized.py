@@ -28,6 +28,7 @@ from scarlet_sed.typing import HostArray
 
 def train_posterior(
     config: str,
+    changes: Sequence[str],
     out: str,
     folder: str | None,
     minutes: float,
@@ -35,7 +36,7 @@ def train_posterior(
     progress: Callable[[str], None],
 ) -> str:
     """Train for one sitting; returns what to do next."""
-    given = read_posterior_config(config)
+    given = read_posterior_config(config, changes)
     filters = Filters.load(list(given.survey.bands))
     training = given.training
     recipe = Recipe(

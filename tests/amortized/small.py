@@ -17,7 +17,7 @@ from scarlet_sed.constraints import LogUniformRedshift
 BANDS = ("f090w", "f115w", "f150w", "f200w", "f277w", "f356w", "f444w")
 FILTERS = ss.Filters.load(list(BANDS))
 REDSHIFT = LogUniformRedshift(0.1, 8.0)
-SIZES = Sizes(embedding=(32,), summary=8, layers=2, width=16, knots=4, redshift=(32,), cells=40)
+SIZES = Sizes(embedding=(32,), summary=8, layers=2, width=16, knots=4, redshift=(32,), cells=40, finer=2, axes=3)
 RECIPE = Recipe(sizes=SIZES, steps=500, batch=32, library=2000, memory=50)
 
 

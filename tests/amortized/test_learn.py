@@ -55,9 +55,11 @@ def test_a_posterior_is_trained_in_sittings_and_judged(tmp_path, capsys):
     config.write_text(CONFIG.replace("[0.0, 0.5]", "[0.0, 0.7]"))
     assert cli.main([*train, "--minutes", "0"]) == 0
     assert "not done yet" in capsys.readouterr().out
-    config.write_text(CONFIG.replace("steps = 500", "steps = 1000"))
-    assert cli.main([*train, "--minutes", "1"]) == cli.BAD_INPUT
+    config.write_text(CONFIG)
+    assert cli.main([*train, "--minutes", "1", "--set", "training.steps=1000"]) == cli.BAD_INPUT
     assert "another" in capsys.readouterr().err
+    assert cli.main([*train, "--set", "training.steps=many"]) == cli.BAD_INPUT
+    assert "cannot read the change" in capsys.readouterr().err
     for parts, free in (('["flow"]', "true"), ('["redshift"]', "false")):
         table = f"[redshift]\nfree = {free}\n"
         config.write_text(CONFIG.replace("seed = 3", f"seed = 3\nparts = {parts}") + table)

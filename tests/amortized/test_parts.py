@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.stats import multivariate_normal
 
 import scarlet_sed as ss
 from scarlet_sed.amortized.context import Measured
-from scarlet_sed.amortized.expected import ExpectedFluxes
+from scarlet_sed.amortized.expected import LEAST, ExpectedFluxes
 from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
 from scarlet_sed.amortized.normal import PriorMap
 from scarlet_sed.amortized.survey import Survey
@@ -117,19 +118,43 @@ def test_surprises_are_standard_normal_and_know_nothing_of_missing_bands(rng):
     )
 
 
+def test_a_profile_is_the_probability_of_fluxes_under_a_cloud_at_each_redshift(x64):
+    _, _, networks = small.drawn()
+    cloud = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), networks.redshift.profile)
+    flux, error, _ = small.objects(3)
+    there = np.isfinite(flux)
+    for row in range(3):
+        one = Measured(
+            jnp.asarray(np.where(there, flux, 7.0)[row]), jnp.asarray(error[row]), jnp.asarray(there[row] * 1.0)
+        )
+        score, places = (np.asarray(a) for a in cloud(one))
+        own, slope = there[row], np.asarray(one.shape_slope)
+        variance = (np.asarray(one.shape_error) ** 2 + LEAST**2 + np.asarray(cloud.rest))[own]
+        expected, where = [], []
+        for mean, axes in zip(np.asarray(cloud.mean, float), np.asarray(cloud.axes, float), strict=True):
+            basis = np.concatenate([axes, slope[:, None]], axis=1)[own]
+            away = (np.asarray(one.shape) - mean)[own]
+            normal = multivariate_normal(np.zeros(own.sum()), np.diag(variance) + basis @ basis.T)
+            expected.append(normal.logpdf(away))
+            where.append(basis.T @ np.linalg.solve(normal.cov_object.covariance, away))
+        difference = score - expected
+        np.testing.assert_allclose(difference, difference[0], atol=1e-4)  # but for a constant
+        np.testing.assert_allclose(places, where, atol=1e-4)
+
+
 def test_densities_of_redshift_are_densities_and_are_drawn_from():
     _, _, networks = small.drawn()
     density = networks.redshift
     # a bumpy one
-    rough = density.network.biases[-1].at[5:9].set(4.0).at[30].set(3.0)
-    density = jax.tree.map(lambda a: a, density)
-    object.__setattr__(density.network, "biases", (*density.network.biases[:-1], rough))
+    rough = density.overall.biases[-1].at[5:9].set(4.0).at[30].set(3.0)
+    density = eqx.tree_at(lambda d: d.overall.biases[-1], density, rough)
     measured = Measured(jnp.full(7, 5.0), jnp.ones(7), jnp.ones(7))
     low, high = np.expm1(float(density.low)), np.expm1(float(density.high))
     grid = np.linspace(low, high, 20_001)
     p = np.exp(np.asarray(jax.vmap(lambda z: density.log_prob(measured, z))(jnp.asarray(grid))))
     np.testing.assert_allclose(np.trapezoid(p, grid), 1.0, atol=2e-3)
-    drawn = np.asarray(density.sample(measured, jax.random.split(jax.random.key(0), 20_000)))
+    drawn, level = (np.asarray(a) for a in density.sample(measured, jax.random.split(jax.random.key(0), 20_000)))
+    np.testing.assert_allclose(level, jax.vmap(lambda z: density.log_prob(measured, z))(jnp.asarray(drawn)), atol=1e-4)
     assert low <= drawn.min() and drawn.max() <= high * (1 + 1e-5)
     until = np.concatenate([[0.0], np.cumsum(0.5 * (p[1:] + p[:-1]) * np.diff(grid))])
     assert stats.kstest(np.interp(drawn, grid, until / until[-1]), "uniform").pvalue > 1e-3
