@@ -24,6 +24,9 @@ from scarlet_sed.amortized.refine import refine
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.pipeline.amortized import table_of
 
+POOL = 640
+"""Draws of the network that refined ones are picked from."""
+
 
 def exact(posterior, made, missing: int, known: bool, count: int, seed: int) -> list[dict]:
     """Rows of the network and of the exact posterior for the first `count` objects of each bin."""
@@ -33,9 +36,9 @@ def exact(posterior, made, missing: int, known: bool, count: int, seed: int) -> 
     for low, high in pairwise(SIGNALS):
         own = np.flatnonzero((made.signal >= low) & (made.signal < high))[:count]
         given = z[own] if known else None
-        drawn = posterior.sample(fluxes[own], made.errors[own], given, draws=512, seed=seed + 5)
+        drawn = posterior.sample(fluxes[own], made.errors[own], given, draws=POOL, seed=seed + 5)
         start = time.process_time()
-        better = refine(posterior, fluxes[own], made.errors[own], given, seed=seed + 5)
+        better = refine(posterior, fluxes[own], made.errors[own], given, pool=POOL, seed=seed + 5)
         seconds = time.process_time() - start
         truths = quantities(posterior, {p: v[own][:, None] for p, v in made.values.items()}, z[own][:, None])
         rows = {}
@@ -58,8 +61,8 @@ def exact(posterior, made, missing: int, known: bool, count: int, seed: int) -> 
                 "signal": (low, high),
                 "missing": missing,
                 "objects": len(own),
-                "efficiency": float(np.median(better.effective / 512)),
-                "efficiency_10": float(np.quantile(better.effective / 512, 0.1)),
+                "efficiency": float(np.median(better.effective / POOL)),
+                "efficiency_10": float(np.quantile(better.effective / POOL, 0.1)),
                 "accepted": float(np.median(better.accepted)),
                 "refined_per_cpu_second": len(own) / seconds,
                 "width_ratio": ratio,

@@ -1,6 +1,6 @@
 """Do fits of blends that begin at an amortized posterior's draws get higher, and sooner, than those that do not?
 
-usage: python benchmarks/amortized/starts.py [--posterior jades_delayed] [--blends 50] [--sampled 6]
+usage: python benchmarks/amortized/starts.py [--posterior jades_delayed] [--blends 50] [--sampled 4]
 
 Blends of two populations of free redshift in 32 pixels squared and seven bands, drawn from their priors. Shapes and
 places of all fits are those of a fit with free fluxes, begun at the priors' middles. Spectra begin
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpyro.distributions as dist
 import results
 
 import scarlet_sed as ss
@@ -44,7 +45,7 @@ NEAR = 1.0
 
 def with_free_fluxes(scene: ss.Scene, bands: tuple[str, ...]) -> ss.Scene:
     """The same shapes and places with a flux for each band."""
-    spectrum = ss.FreeSpectrum(np.full(len(bands), 10.0), bands)
+    spectrum = ss.FreeSpectrum(ss.Parameter(np.full(len(bands), 10.0), dist.Normal(20.0, 200.0)), bands)
     sources = {
         name: ss.Source(source.position, spectrum * source.light.morphology, box=source.box)
         for name, source in scene.sources.items()
@@ -70,7 +71,8 @@ def blend(posterior: ss.AmortizedPosterior, seed: int, sampled: bool) -> dict[st
     scene, blank = redshifts()
     made = simulate(scene, blank, seed)
     seen = made.observations[0]
-    shapes = ss.fit(with_free_fluxes(scene, seen.bands), seen, uncertainties=False, progress=False)
+    free = ss.initialize(with_free_fluxes(scene, seen.bands), seen)
+    shapes = ss.fit(free, seen, uncertainties=False, progress=False)
     places = {path: shapes.scene.values[path] for path in shapes.scene.parameters if path in scene.parameters}
     begun = scene.set(places)
     found: dict[str, Any] = {"seed": seed}
@@ -86,7 +88,7 @@ def blend(posterior: ss.AmortizedPosterior, seed: int, sampled: bool) -> dict[st
             )
             values = {path: value for path, value in populated.scene.values.items() if path in scene.parameters}
         between = time.process_time()
-        result = ss.fit(begun.set(values), shapes.observations[0], progress=False)
+        result = ss.fit(begun.set(values), shapes.observations[0], steps=3000, progress=False)
         found[arm] = {
             "log_posterior": float(result.log_posterior),
             "status": result.status.name,
@@ -114,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--posterior", default="jades_delayed")
     parser.add_argument("--blends", type=int, default=50)
-    parser.add_argument("--sampled", type=int, default=6)
+    parser.add_argument("--sampled", type=int, default=4)
     parser.add_argument("--keep", type=Path, default=Path("build/amortized/starts"))
     options = parser.parse_args()
     posterior = ss.load_amortized(options.posterior)

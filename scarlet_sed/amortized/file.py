@@ -27,8 +27,8 @@ SHIPPED = ("jades_delayed",)
 """Names of posteriors that ship.
 
 `jades_delayed` is for the 19 ACS and NIRCam bands of JADES and populations of delayed exponentials
-(`deep_field_population()`), redshifts 0.02 to 12, free or given, at a mean signal-to-noise of one and more. It is made by
-`make posteriors`: the numbers in 240,000 steps (commit dcd5fc1 and later), then the density of redshift in 120,000.
+(`deep_field_population()`), redshifts 0.02 to 12, free or given, at a mean signal-to-noise of one and more. It is made
+by `make posteriors`: the numbers in 240,000 steps (commit dcd5fc1 and later), then the density of redshift in 120,000.
 `read_record` has seeds, survey and training.
 """
 
