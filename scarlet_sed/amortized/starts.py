@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 
 from scarlet_sed.amortized.posterior import AmortizedPosterior
 from scarlet_sed.errors import FilterError, ParameterError
@@ -45,7 +46,7 @@ def network_starts(
         seed: of everything random.
 
     Raises:
-        ParameterError: if the spectra have other parameters.
+        ParameterError: if the spectra have other parameters, or priors that leave none of a galaxy's draws.
         FilterError: if fewer than three bands are known to the posterior.
     """
     free = not isinstance(redshift, (float, int, np.ndarray, list, tuple))
@@ -68,23 +69,49 @@ def network_starts(
     known[:, there] = np.where(np.isfinite(error[:, here]), flux[:, here], np.nan)
     sigma[:, there] = np.where(np.isfinite(error[:, here]), error[:, here], np.nan)
     at = None if free else np.asarray(redshift, float)
-    drawn = posterior.sample(known, sigma, at, draws=_POOL, seed=seed)
-    height = posterior.log_target(drawn.values, known, sigma, at)
-    away = np.log1p(drawn.values["redshift"]) if free else np.zeros(height.shape)
-    chosen = np.stack([_spread(h, a, starts) for h, a in zip(height, away, strict=True)])
-    each = np.arange(len(flux))[:, None]
-    values = {path: as_float(v[each, chosen]) for path, v in drawn.values.items()}
-    return np.asarray(jax.jit(jax.vmap(jax.vmap(model.unconstrained)))(values), np.float64)
+    drawn = dict(posterior.sample(known, sigma, at, draws=_POOL, seed=seed).values)
+    if free:
+        drawn["redshift"] = _brought_inside(drawn["redshift"], model.priors["redshift"])
+    height = posterior.log_target(drawn, known, sigma, at)
+    numbers = np.asarray(
+        jax.jit(jax.vmap(jax.vmap(model.unconstrained)))({path: as_float(v) for path, v in drawn.items()}), np.float64
+    )
+    # priors of the fit may be narrower than those of the training
+    usable = np.isfinite(height) & np.all(np.isfinite(numbers), axis=-1)
+    if not usable.any(axis=1).all():
+        raise ParameterError(
+            f"no draw of the posterior for galaxy {int(np.argmin(usable.any(axis=1)))} lies inside of the priors",
+            fix="widen them, or start without a posterior",
+        )
+    away = np.log1p(drawn["redshift"]) if free else np.zeros(height.shape)
+    every = zip(np.where(usable, height, -np.inf), away, strict=True)
+    chosen = np.stack([_spread(h, a, starts) for h, a in every])
+    found: HostArray = numbers[np.arange(len(flux))[:, None], chosen]
+    return found
+
+
+def _brought_inside(redshift: HostArray, prior: dist.Distribution) -> HostArray:
+    """Redshifts, those outside of the bounds of a prior moved just inside of them."""
+    low, high = (float(np.asarray(getattr(prior.support, name, np.nan))) for name in ("lower_bound", "upper_bound"))
+    if not low < high:
+        return redshift
+    margin = 1e-3 * min(1.0, high - low)
+    outside = (redshift <= low) | (redshift >= high)
+    found: HostArray = np.where(outside, np.clip(redshift, low + margin, high - margin), redshift)
+    return found
 
 
 def _spread(height: HostArray, away: HostArray, count: int) -> np.ndarray:
-    """(count,) places: the highest, the highest of other redshifts, and then the highest of the rest."""
-    order = np.argsort(-np.where(np.isfinite(height), height, -np.inf))
+    """(count,) places: the highest, the highest of other redshifts, and then the highest of the rest.
+
+    Of those whose height is finite; they come again if they are too few.
+    """
+    order = [int(place) for place in np.argsort(-height, kind="stable") if np.isfinite(height[place])]
     apart: list[int] = []
     for place in order:
         if all(abs(away[place] - away[other]) > _APART for other in apart):
-            apart.append(int(place))
+            apart.append(place)
         if len(apart) == max(1, count // 2):
             break
-    rest = [int(place) for place in order if int(place) not in apart]
-    return np.array((apart + rest)[:count])
+    rest = [place for place in order if place not in apart]
+    return np.resize(np.array(apart + rest), max(count, len(order)))[:count]

@@ -3,10 +3,13 @@
 from functools import partial
 
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import scarlet_sed as ss
+from scarlet_sed.amortized.posterior import ends_of
 from scarlet_sed.amortized.starts import network_starts
+from scarlet_sed.constraints import LogUniformRedshift
 from scarlet_sed.errors import FilterError, ParameterError
 from scarlet_sed.infer.starting_points import FluxModel
 from tests.amortized import small
@@ -27,6 +30,20 @@ def test_starts_are_the_most_probable_draws_of_several_redshifts():
             assert float(values[path]) == pytest.approx(float(drawn.values[path][row, best]), rel=1e-3, abs=1e-3)
         apart = np.log1p([float(model.values(u)["redshift"]) for u in found[row, :3]])
         assert np.min(np.abs(np.diff(np.sort(apart)))) > 0.02
+
+
+def test_starts_lie_inside_of_priors_that_are_narrower_than_those_of_the_training():
+    posterior = small.posterior()
+    flux, error, _ = small.objects(4)
+    for narrow in (LogUniformRedshift(1.0, 1.2), dist.Uniform(3.0, 3.1)):
+        found = network_starts(posterior, small.spectrum(), small.FILTERS, flux, error, narrow, starts=6)
+        model = FluxModel.of(small.spectrum(), narrow)
+        low, high = ends_of(narrow)
+        z = np.array([[float(model.values(u)["redshift"]) for u in row] for row in found])
+        assert np.all((z > low) & (z < high))
+    light = small.spectrum().replace(log_mass=dist.Uniform(13.0, 14.0))
+    with pytest.raises(ParameterError, match="galaxy 0 lies inside"):
+        network_starts(posterior, light, small.FILTERS, flux, error, small.REDSHIFT)
 
 
 def test_bands_are_known_whatever_they_are_called():
