@@ -74,7 +74,7 @@ posteriors: $(STAMP) ## train the amortized posteriors, part by part, an hour ea
 	  train="$(BIN)/scarlet-sed posterior train benchmarks/amortized/$$name.toml --folder build/amortized --minutes 55"; \
 	  $$train --set 'training.parts=["numbers"]' --out build/amortized/$${name}_numbers.zip && \
 	  if test -e build/amortized/$${name}_numbers.zip; then \
-	    $$train --set 'training.parts=["redshift"]' training.steps=120000 training.batch=128 \
+	    $$train --set 'training.parts=["redshift"]' --set training.steps=120000 --set training.batch=128 \
 	      --start-from build/amortized/$${name}_numbers.zip --out build/amortized/$$name.zip; \
 	  fi || exit 1; \
 	done

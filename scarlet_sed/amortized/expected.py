@@ -21,7 +21,7 @@ _DEEP = 0.01
 """Depth, over an object's mean flux, of the fluxes that the cloud is made from; they also have errors of 2 % each."""
 LEAST = 1e-3
 """Added to all errors of a shape, in quadrature."""
-_SCALE = 1.0
+SCALE = 1.0
 """In ln flux, by which all of an object's fluxes may differ from what the cloud's references make of them."""
 _MISSING = 100.0
 """The error of a shape in a band that is not there."""
@@ -84,7 +84,7 @@ class ExpectedFluxes(eqx.Module):
         mean, covariance = ((1 - share) * a[cell] + share * a[cell + 1] for a in (self.mean, self.covariance))
         error = jnp.where(measured.present > 0, jnp.hypot(measured.shape_error, LEAST), _MISSING)
         # the reference depends on the errors: let all shapes be off together
-        scale = _SCALE * measured.present * measured.shape_slope
+        scale = SCALE * measured.present * measured.shape_slope
         root = jnp.linalg.cholesky(covariance + scale[:, None] * scale + jnp.diag(error**2))
         away = measured.present * (measured.shape - mean)
         units = jax.scipy.linalg.solve_triangular(root, away, lower=True)

@@ -19,13 +19,19 @@ from paramax import non_trainable
 from scarlet_sed.amortized.context import Measured, of_redshift
 from scarlet_sed.amortized.expected import ExpectedFluxes
 from scarlet_sed.amortized.profile import RedshiftProfile
-from scarlet_sed.amortized.redshift import RedshiftDensity
+from scarlet_sed.amortized.redshift import OnGrid, RedshiftDensity
 from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.typing import Array, HostArray
 
 PARTS = ("numbers", "redshift")
 """What is learnt: the flow with its embedding, and the density of redshift. They share nothing."""
+
+
+_BETWEEN = 20
+_LEVELS = as_float(np.concatenate([[0.0005], (np.arange(_BETWEEN) + 0.5) / _BETWEEN, [0.9995]]))
+"""Quantiles of a density of redshift at which summaries are worked out: those of draws in between differ from the
+interpolated ones by 0.02 nats or less."""
 
 
 class Sizes(NamedTuple):
@@ -58,6 +64,28 @@ class Sizes(NamedTuple):
     axes: int = 6
     local: int = 16
     told: int = 16
+
+
+class Told(eqx.Module):
+    """What the flow is told of one object: at one redshift, or at any, interpolated between some.
+
+    Args:
+        away: (knot,) their ln(1 + z), rising.
+        summaries: (knot, summary).
+    """
+
+    away: Array
+    summaries: Array
+
+    def at(self, redshift: Array) -> Array:
+        """(summary,) at a redshift; beyond the ends as at them."""
+        if self.away.size == 1:
+            return self.summaries[0]
+        wanted = jnp.log1p(redshift)
+        cell = jnp.clip(jnp.searchsorted(self.away, wanted) - 1, 0, self.away.size - 2)
+        width = jnp.maximum(self.away[cell + 1] - self.away[cell], 1e-9)
+        share = jnp.clip((wanted - self.away[cell]) / width, 0.0, 1.0)
+        return (1 - share) * self.summaries[cell] + share * self.summaries[cell + 1]
 
 
 class Networks(eqx.Module):
@@ -133,6 +161,18 @@ class Networks(eqx.Module):
     def summary(self, measured: Measured, redshift: Array) -> Array:
         """What the flow is told."""
         return self.embedding(_seen(self.expected, measured, redshift))
+
+    def told(self, measured: Measured, redshift: Array | OnGrid) -> Told:
+        """What the flow is told, at a redshift or wherever a density of it lies.
+
+        In the latter case it is worked out where the density has its quantiles, not for each draw.
+
+        Args:
+            measured: fluxes of one object.
+            redshift: where it is, or the density that `redshift` of the networks gives.
+        """
+        away = redshift.quantiles(_LEVELS) if isinstance(redshift, OnGrid) else jnp.log1p(redshift)[None]
+        return Told(away, jax.vmap(lambda x: self.summary(measured, jnp.expm1(x)))(away))
 
 
 def _seen(expected: ExpectedFluxes, measured: Measured, redshift: Array) -> Array:

@@ -95,7 +95,7 @@ def _changed(grid: HostArray, prior: dist.Distribution, before: dist.Distributio
 
 @eqx.filter_jit
 def _knots(density: RedshiftDensity, measured: Measured) -> Array:
-    return jax.vmap(density.knots)(measured)
+    return jax.vmap(lambda one: density(one).knots)(measured)
 
 
 def _cumulated(grid: HostArray, density: HostArray) -> tuple[HostArray, HostArray, HostArray]:

@@ -307,14 +307,15 @@ def drawn_for(
     networks, described = posterior.networks, posterior.described
     far, own = jax.random.split(key)
     base = jax.random.normal(own, (draws, described.numbers))
-    at, log_z = jnp.broadcast_to(redshift, (draws,)), jnp.zeros(draws)
     if free:
-        density = networks.redshift
-        assert density is not None
-        at, log_z = density.sample(measured, jax.random.split(far, draws))
-        summary = jax.vmap(lambda z: networks.summary(measured, z))(at)
+        assert networks.redshift is not None
+        density = networks.redshift(measured)
+        at = density.sample(jax.random.split(far, draws))
+        log_z, told = jax.vmap(density.log_prob)(at), networks.told(measured, density)
     else:
-        summary = jnp.broadcast_to(networks.summary(measured, redshift), (draws, networks.embedding.biases[-1].size))
+        at, log_z = jnp.broadcast_to(redshift, (draws,)), jnp.zeros(draws)
+        told = networks.told(measured, redshift)
+    summary = jax.vmap(told.at)(at)
     numbers, volume = jax.vmap(networks.flow.bijection.transform_and_log_det)(base, summary)
     values, wide = jax.vmap(lambda n, z: described.values(n, measured, z))(numbers, at)
     inside = jax.vmap(described.inside)(values)
@@ -328,11 +329,12 @@ def density_of(
     """The network's log-density of one set of values of one object, see `AmortizedPosterior.log_prob`. Traced."""
     networks = posterior.networks
     numbers, wide = posterior.described.numbers_of(values, measured, redshift)
-    found = networks.flow.log_prob(numbers, networks.summary(measured, redshift)) - wide
-    if free:
-        assert networks.redshift is not None
-        found += networks.redshift.log_prob(measured, redshift)
-    return found
+    if not free:
+        return networks.flow.log_prob(numbers, networks.summary(measured, redshift)) - wide
+    assert networks.redshift is not None
+    density = networks.redshift(measured)
+    summary = networks.told(measured, density).at(redshift)
+    return networks.flow.log_prob(numbers, summary) - wide + density.log_prob(redshift)
 
 
 @eqx.filter_jit

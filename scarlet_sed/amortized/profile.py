@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.amortized.context import Measured
-from scarlet_sed.amortized.expected import LEAST, ExpectedFluxes
+from scarlet_sed.amortized.expected import LEAST, SCALE, ExpectedFluxes
 from scarlet_sed.parameters import as_float
 from scarlet_sed.typing import Array, HostArray
 
@@ -20,7 +20,7 @@ class RedshiftProfile(eqx.Module):
 
     Args:
         mean: (knot, band) of `Measured.shape`.
-        axes: (knot, band, axis) each as long as the cloud is wide along it.
+        axes: (knot, band, axis) together as wide as the cloud; each turns little from knot to knot.
         rest: (band,) variance that the axes leave.
     """
 
@@ -41,19 +41,23 @@ class RedshiftProfile(eqx.Module):
         main: HostArray = (directions * np.sqrt(np.maximum(variances, 0.0))[:, None])[:, :, ::-1][:, :, :axes]
         left = np.diagonal(covariance, axis1=1, axis2=2) - np.sum(main**2, axis=2)
         rest = np.median(np.maximum(left, 0.0), axis=0)
+        # turned so that an axis means the same from knot to knot (orthogonal Procrustes)
+        for knot in range(1, len(main)):
+            one, _, other = np.linalg.svd(main[knot].T @ main[knot - 1])
+            main[knot] = main[knot] @ one @ other
         return RedshiftProfile(*(as_float(a) for a in (expected.mean, main, rest)))
 
     def __call__(self, measured: Measured) -> tuple[Array, Array]:
         """(knot,) logarithms of the probability of an object's fluxes, and (knot, axis + 1) where in the cloud it is.
 
         The places are in widths of the cloud; the last is by how much all fluxes together are brighter than they are
-        expected to be, in ln flux, of which little is known.
+        expected to be, in ln flux over `expected.SCALE`.
 
         Args:
             measured: fluxes of one object.
         """
         count = self.axes.shape[-1]
-        shape, slope = measured.shape, measured.shape_slope
+        away, slope = measured.shape - self.mean, SCALE * measured.shape_slope
         weight = measured.present / (measured.shape_error**2 + LEAST**2 + self.rest)
         # matrix and right-hand side of the places' normal equations, lower triangle, unrolled: small, and many
         pairs = [(i, j) for i in range(count) for j in range(i + 1)]
@@ -63,12 +67,9 @@ class RedshiftProfile(eqx.Module):
         scale = jnp.einsum("b,kba->ak", weight * slope, self.axes)
         matrix.update({(count, i): scale[i] for i in range(count)})
         matrix[count, count] = jnp.full(self.mean.shape[0], 1 + jnp.sum(weight * slope**2))
-        along = jnp.einsum("b,kba->ak", weight * shape, self.axes)
-        along -= jnp.einsum("b,kba->ak", weight, self.axes * self.mean[:, :, None])
-        right = [*along, jnp.sum(weight * slope * shape) - self.mean @ (weight * slope)]
-        away = jnp.sum(weight * shape**2) - 2 * self.mean @ (weight * shape) + self.mean**2 @ weight
-        places, gain, volume = _solved(matrix, right)
-        return -0.5 * (away - gain) - volume, jnp.stack(places, axis=-1)
+        along = jnp.einsum("kb,kba->ak", weight * away, self.axes)
+        places, gain, volume = _solved(matrix, [*along, away @ (weight * slope)])
+        return -0.5 * (away**2 @ weight - gain) - volume, jnp.stack(places, axis=-1)
 
 
 def _solved(matrix: dict[tuple[int, int], Array], right: list[Array]) -> tuple[list[Array], Array, Array]:
@@ -83,7 +84,7 @@ def _solved(matrix: dict[tuple[int, int], Array], right: list[Array]) -> tuple[l
     half: list[Array] = []
     for j in range(size):
         diagonal = matrix[j, j] - sum((root[j, k] ** 2 for k in range(j)), jnp.zeros(()))
-        root[j, j] = jnp.sqrt(jnp.maximum(diagonal, 1e-6))
+        root[j, j] = jnp.sqrt(jnp.maximum(diagonal, 1.0))  # one, and what the data add
         half.append((right[j] - sum((root[j, k] * half[k] for k in range(j)), jnp.zeros(()))) / root[j, j])
         for i in range(j + 1, size):
             inner = sum((root[i, k] * root[j, k] for k in range(j)), jnp.zeros(()))

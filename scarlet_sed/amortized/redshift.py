@@ -17,10 +17,63 @@ from scarlet_sed.typing import Array
 
 _TEMPER = 0.25
 """Clouds are not Gaussian: their logarithms of probability are taken this seriously."""
+_SQUASHED = 3
+"""Ways in which the probability is shown."""
+_LEAST = -80.0
+"""Logarithm of the least density over the highest: gradients of zero are not numbers."""
+_ROUNDING = 1e-3
+"""In cells: redshifts at an end of the grid may lie beyond it by so much."""
+
+
+class OnGrid(eqx.Module):
+    """The density of one object's redshift, piecewise linear in ln(1 + z).
+
+    Args:
+        knots: (cell + 1,) normalised density in ln(1 + z), evenly from `low` to `high`.
+        low, high: ends of the grid in ln(1 + z).
+    """
+
+    knots: Array
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+
+    def log_prob(self, redshift: Array) -> Array:
+        """Natural logarithm of the density in redshift; minus infinity outside of the grid."""
+        away = (jnp.log1p(redshift) - self.low) / self._step
+        cell = jnp.clip(jnp.floor(away).astype(int), 0, self._cells - 1)
+        share = jnp.clip(away - cell, 0.0, 1.0)
+        density = (1 - share) * self.knots[cell] + share * self.knots[cell + 1]
+        inside = (away >= -_ROUNDING) & (away <= self._cells + _ROUNDING)
+        return jnp.where(inside, jnp.log(jnp.where(inside, density, 1.0)), -jnp.inf) - jnp.log1p(redshift)
+
+    def sample(self, keys: Array) -> Array:
+        """(n,) redshifts, one for each of (n,) keys."""
+        return jnp.expm1(self.quantiles(jax.vmap(jax.random.uniform)(keys)))
+
+    def quantiles(self, levels: Array) -> Array:
+        """(n,) ln(1 + z) below which (n,) shares of the probability lie."""
+        mass = 0.5 * (self.knots[1:] + self.knots[:-1]) * self._step
+        until = jnp.cumsum(mass)
+        wanted = levels * until[-1]
+        cell = jnp.clip(jnp.searchsorted(until, wanted, side="right"), 0, self._cells - 1)
+        a, b = self.knots[cell], self.knots[cell + 1]
+        rest = jnp.clip((wanted - (until[cell] - mass[cell])) / self._step, 0.0)
+        # the root of a s + (b - a) s^2 / 2 = rest, in the form that holds for equal knots
+        root = jnp.sqrt(jnp.maximum(a**2 + 2 * (b - a) * rest, 0.0))
+        share = jnp.clip(2 * rest / jnp.maximum(a + root, 1e-30), 0.0, 1.0)
+        return self.low + (cell + share) * self._step
+
+    @property
+    def _cells(self) -> int:
+        return self.knots.shape[-1] - 1
+
+    @property
+    def _step(self) -> float:
+        return (self.high - self.low) / self._cells
 
 
 class RedshiftDensity(eqx.Module):
-    """A density of redshift, piecewise linear in ln(1 + z).
+    """Densities of redshift, see `OnGrid`, of fluxes.
 
     Args:
         profile: the template fit; not trained.
@@ -69,7 +122,7 @@ class RedshiftDensity(eqx.Module):
         """
         knots, _, axes = profile.axes.shape
         keys = iter(jax.random.split(key, 6))
-        inputs = axes + 1 + 9
+        inputs = axes + 1 + 3 * _SQUASHED
         return RedshiftDensity(
             profile,
             Perceptron.initial(next(keys), (centre.size, *hidden, knots + told), centre, scale),
@@ -87,49 +140,13 @@ class RedshiftDensity(eqx.Module):
         """Of the finer grid."""
         return (self.profile.mean.shape[0] - 1) * self.outputs.shape[1]
 
-    def knots(self, measured: Measured) -> Array:
-        """(cell + 1,) normalised density in ln(1 + z) at the knots of the finer grid."""
+    def __call__(self, measured: Measured) -> "OnGrid":
+        """The density of one object."""
         # barriers, or the compiler works all of it out again for each use of it
         logarithms = jax.lax.optimization_barrier(self._logarithms(measured))
-        raw = jnp.exp(logarithms - jnp.max(logarithms))
+        raw = jnp.exp(jnp.maximum(logarithms - jnp.max(logarithms), _LEAST))
         total = jnp.sum(raw) - 0.5 * (raw[0] + raw[-1])
-        return raw / (total * self._step)
-
-    def log_prob(self, measured: Measured, redshift: Array) -> Array:
-        """Natural logarithm of the density in redshift; minus infinity outside of the grid."""
-        return self._log_prob(self.knots(measured), redshift)
-
-    def sample(self, measured: Measured, keys: Array) -> tuple[Array, Array]:
-        """(n,) redshifts, one for each of (n,) keys, and logarithms of their densities."""
-        knots = self.knots(measured)
-        step = self._step
-        mass = 0.5 * (knots[1:] + knots[:-1]) * step
-        until = jnp.cumsum(mass)
-
-        def one(key: Array) -> Array:
-            u = jax.random.uniform(key) * until[-1]
-            cell = jnp.clip(jnp.searchsorted(until, u), 0, mass.shape[0] - 1)
-            a, b = knots[cell], knots[cell + 1]
-            rest = jnp.clip((u - (until[cell] - mass[cell])) / step, 0.0)
-            # the root of a s + (b - a) s^2 / 2 = rest, in the form that holds for equal knots
-            root = jnp.sqrt(jnp.maximum(a**2 + 2 * (b - a) * rest, 0.0))
-            share = jnp.clip(2 * rest / jnp.maximum(a + root, 1e-30), 0.0, 1.0)
-            return jnp.expm1(self.low + (cell + share) * step)
-
-        found = jax.vmap(one)(keys)
-        return found, self._log_prob(knots, found)
-
-    @property
-    def _step(self) -> float:
-        return (self.high - self.low) / self.cells
-
-    def _log_prob(self, knots: Array, redshift: Array) -> Array:
-        away = (jnp.log1p(redshift) - self.low) / self._step
-        cell = jnp.clip(jnp.floor(away).astype(int), 0, self.cells - 1)
-        share = away - cell
-        density = (1 - share) * knots[cell] + share * knots[cell + 1]
-        inside = (away >= 0) & (away <= self.cells)
-        return jnp.where(inside, jnp.log(jnp.where(inside, density, 1.0)), -jnp.inf) - jnp.log1p(redshift)
+        return OnGrid(raw * self.cells / (total * (self.high - self.low)), self.low, self.high)
 
     def _logarithms(self, measured: Measured) -> Array:
         seen = jax.lax.optimization_barrier(jax.lax.stop_gradient(self._seen(measured)))
@@ -143,7 +160,7 @@ class RedshiftDensity(eqx.Module):
         return both.reshape(-1)[: self.cells + 1]
 
     def _seen(self, measured: Measured) -> Array:
-        """(knot, input): the template fit at a knot, squashed in three ways, and against both neighbours."""
+        """(knot, input): the template fit at a knot, squashed in three ways, against neighbours, and its places."""
         score, places = self.profile(measured)
         below = jnp.max(score) - score
         tempered = _TEMPER * below

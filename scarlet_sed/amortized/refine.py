@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.amortized.context import Measured
+from scarlet_sed.amortized.networks import Told
 from scarlet_sed.amortized.posterior import AmortizedPosterior, effective, log_weights_of, target_of
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.chunks import by_chunks
@@ -64,7 +65,7 @@ def refine(
         seed: of everything random.
 
     Returns:
-        `walkers * keep` draws of each object.
+        `walkers * keep` draws of each object; walkers that rest between two kept places are there twice.
 
     Raises:
         ParameterError: for numbers that make no sense; else as `AmortizedPosterior.sample`.
@@ -72,7 +73,7 @@ def refine(
     if walkers < 4 or walkers % 2 or pool < walkers or not 1 <= keep <= steps - steps // 2:
         raise ParameterError(
             f"{walkers} walkers of a pool of {pool}, {keep} of the second half of {steps} steps kept",
-            fix="give an even number of walkers, a larger pool, and twice as many steps as are kept",
+            fix="give an even number of walkers, a larger pool, and more steps or fewer that are kept",
         )
     found = posterior.sample(fluxes, errors, redshift, draws=pool, seed=seed)
     targets = posterior.log_target(found.values, fluxes, errors, redshift)
@@ -121,26 +122,21 @@ def _walk(
     half = begin.shape[1] // 2
     moves = jnp.arange(begin.shape[-1]) < size
     networks = posterior.networks
-    settled = jax.vmap(networks.summary)(measured, redshift)  # of redshifts that are known
+    density = networks.redshift if free else None
+    told = jax.vmap(lambda m, z: networks.told(m, z if density is None else density(m)))(measured, redshift)
 
-    def summary_at(place: Array, measured: Measured, settled: Array) -> Array:
-        return networks.summary(measured, jnp.expm1(place[-1])) if free else settled
-
-    def values_of(
-        place: Array, measured: Measured, known: Array, settled: Array
-    ) -> tuple[dict[str, Array], Array, Array]:
+    def values_of(place: Array, measured: Measured, known: Array, told: Told) -> tuple[dict[str, Array], Array, Array]:
         z = jnp.expm1(place[-1]) if free else known
-        summary = summary_at(place, measured, settled)
-        numbers, stretched = networks.flow.bijection.transform_and_log_det(place[:-1], summary)
+        numbers, stretched = networks.flow.bijection.transform_and_log_det(place[:-1], told.at(z))
         values, volume = posterior.described.values(numbers, measured, z)
         return values, z, volume + stretched + (place[-1] if free else 0.0)
 
-    def base_of(place: Array, measured: Measured, settled: Array) -> Array:
-        base = networks.flow.bijection.inverse(place[:-1], summary_at(place, measured, settled))
-        return jnp.append(base, place[-1])
+    def base_of(place: Array, known: Array, told: Told) -> Array:
+        z = jnp.expm1(place[-1]) if free else known
+        return jnp.append(networks.flow.bijection.inverse(place[:-1], told.at(z)), place[-1])
 
-    def level(place: Array, measured: Measured, known: Array, settled: Array) -> Array:
-        values, z, volume = values_of(place, measured, known, settled)
+    def level(place: Array, measured: Measured, known: Array, told: Told) -> Array:
+        values, z, volume = values_of(place, measured, known, told)
         found = target_of(posterior, measured, z, values, free) + volume
         return jnp.where(jnp.isfinite(found), found, -jnp.inf)
 
@@ -161,7 +157,7 @@ def _walk(
 
         own = jax.vmap(partial(jax.random.split, num=2))(key)
         new = jax.vmap(tried)(places, own[:, 0])
-        there = levels(new, measured, redshift, settled)
+        there = levels(new, measured, redshift, told)
         chance = jnp.log(jax.vmap(lambda k: jax.random.uniform(k, (half,)))(own[:, 1]))
         taken = chance < there - now[:, :half]
         first = jnp.where(taken[..., None], new, places[:, :half])
@@ -183,16 +179,17 @@ def _walk(
         order = jax.random.permutation(jax.random.fold_in(keys[0], -1 - number), 2 * half)
         return (places[:, order], now[:, order]), (places, 0.5 * (taken[0] + taken[1]))
 
-    begin = jax.vmap(jax.vmap(base_of, (0, None, None)))(begin, measured, settled)
+    begin = jax.vmap(jax.vmap(base_of, (0, None, None)))(begin, redshift, told)
     volumes = jax.vmap(jax.vmap(lambda *of: values_of(*of)[2], (0, None, None, None)))
-    heights = targets + volumes(begin, measured, redshift, settled)
+    heights = targets + volumes(begin, measured, redshift, told)
+    heights = jnp.where(jnp.isfinite(heights), heights, -jnp.inf)
     _, (every, taken) = jax.lax.scan(step, (begin, heights), jnp.arange(steps))
     # the first half is forgotten: it begins where the network was
     kept = every[np.linspace(steps - 1, steps // 2, keep).round().astype(int)[::-1]]
     flat = jnp.moveaxis(kept, 0, 1).reshape(begin.shape[0], -1, begin.shape[-1])
 
-    def shown(place: Array, measured: Measured, known: Array, settled: Array) -> dict[str, Array]:
-        values, z, _ = values_of(place, measured, known, settled)
+    def shown(place: Array, measured: Measured, known: Array, told: Told) -> dict[str, Array]:
+        values, z, _ = values_of(place, measured, known, told)
         return {**values, "redshift": z} if free else values
 
-    return jax.vmap(jax.vmap(shown, (0, None, None, None)))(flat, measured, redshift, settled), jnp.mean(taken, axis=0)
+    return jax.vmap(jax.vmap(shown, (0, None, None, None)))(flat, measured, redshift, told), jnp.mean(taken, axis=0)

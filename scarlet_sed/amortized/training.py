@@ -128,7 +128,8 @@ def losses(networks: Networks, objects: Objects) -> dict[str, Array]:
     summary = jax.vmap(networks.summary)(objects.measured, objects.redshift)
     found = {"numbers": -networks.flow.log_prob(objects.numbers, summary)}
     if networks.redshift is not None:
-        found["redshift"] = -jax.vmap(networks.redshift.log_prob)(objects.measured, objects.redshift)
+        density = networks.redshift
+        found["redshift"] = -jax.vmap(lambda m, z: density(m).log_prob(z))(objects.measured, objects.redshift)
     return found
 
 

@@ -23,7 +23,7 @@ def test_densities_and_the_numbers_that_stand_for_them():
     fine = np.linspace(found.grid[0], found.grid[-1], 40_001)
     keys = jax.random.split(jax.random.key(0), 20_000)
     measured = posterior.measured(flux, error)
-    drawn = np.asarray(jax.vmap(lambda m: posterior.networks.redshift.sample(m, keys)[0])(measured))
+    drawn = np.asarray(jax.vmap(lambda m: posterior.networks.redshift(m).sample(keys))(measured))
     for row in range(5):
         density = np.interp(np.log1p(fine), np.log1p(found.grid), found.density[row] * (1 + found.grid)) / (1 + fine)
         until = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(fine))])

@@ -105,6 +105,7 @@ def test_one_part_is_trained_and_the_other_stays(tmp_path, part):
 
     assert alike("expected") and alike("redshift") == (part == "numbers")
     assert alike("flow") == alike("embedding") == (part == "redshift")
+    assert eqx.tree_equal(found.redshift.profile, networks.redshift.profile)
     nothing = dataclasses.replace(only, parts=("flow",))
     with pytest.raises(ParameterError, match="nothing to train"):
         train(described, small.survey(), spectra, networks, nothing, tmp_path / "nothing")
