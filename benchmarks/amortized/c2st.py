@@ -5,7 +5,9 @@ usage: python benchmarks/amortized/c2st.py [jades_delayed] [--objects 200] [--dr
 Objects of the survey at known redshift. NUTS (NumPyro) runs four chains of each from refined draws, in the numbers that
 the flow makes round (Hoffman et al. 2019, arXiv:1903.03704); objects whose R-hat is above 1.01 or whose effective draws
 are fewer than 400 are counted, and shown apart. The classifier is a small network, three-fold; its accuracy on draws
-that it was not trained on is 0.5 where there is nothing to tell. Objects are kept as they are done; run again to go on.
+that it was not trained on is 0.5 where there is nothing to tell. Of refined draws that are alike one is shown to it: it
+would know the others again. So it judges where they lie, not how often each of them counts. Objects are kept as they
+are done; run again to go on.
 Prints a table and writes benchmarks/results/amortized_c2st.json.
 """
 
@@ -16,6 +18,7 @@ import json
 import os
 import time
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +136,13 @@ def main() -> None:
     options = parser.parse_args()
     posterior, record = read_amortized(options.posterior)
     made = simulations(posterior, Survey.of_plain(record["record"]["survey"]), options.objects, 31)
+    trainings = [*record["record"]["before"], record["record"]]
     settings = {
         "posterior": str(options.posterior),
         "objects": options.objects,
         "draws": options.draws,
-        "last": record["record"]["training"][-1],
+        "training": [own["training"][-1] if "training" in own else own["last"] for own in trainings],
+        "refine": {n: p.default for n, p in signature(refine).parameters.items() if p.default is not p.empty},
     }
     kept = json.loads(options.keep.read_text()) if options.keep.exists() else {}
     rows: list[dict[str, Any]] = kept["rows"] if kept.get("settings") == settings else []
@@ -201,7 +206,7 @@ def main() -> None:
     rest = [row for row in rows if row not in good]
     print(f"{len(good)} of {len(rows)} objects whose NUTS converged")
     found: dict[str, Any] = {"objects": len(rows), "converged": len(good), "load": os.getloadavg(), "bins": []}
-    for kind, of in (("converged", good), ("not converged", rest)):
+    for kind, of in (("all", rows), ("converged", good), ("not converged", rest)):
         for low, high in ((0, np.inf), *BINS):
             own = [row for row in of if low <= row["signal"] < high]
             if own:
