@@ -238,13 +238,19 @@ class AmortizedPosterior(eqx.Module):
         return np.array(np.broadcast_to(given, (count,)))
 
 
+def bounds_of(prior: dist.Distribution) -> tuple[float, float]:
+    """The lower and the upper bound of a prior's support; NaN for one that there is not."""
+    low, high = (float(np.asarray(getattr(prior.support, n, np.nan))) for n in ("lower_bound", "upper_bound"))
+    return low, high
+
+
 def ends_of(redshift: dist.Distribution) -> tuple[float, float]:
     """The lowest and the highest redshift of a prior.
 
     Raises:
         ParameterError: if it is not bounded.
     """
-    low, high = (float(np.asarray(getattr(redshift.support, n, np.nan))) for n in ("lower_bound", "upper_bound"))
+    low, high = bounds_of(redshift)
     if not low < high:
         raise ParameterError("the prior of the redshift is not bounded", fix="give one such as Uniform(0.02, 12.0)")
     return low, high

@@ -125,15 +125,18 @@ def _walk(
     density = networks.redshift if free else None
     told = jax.vmap(lambda m, z: networks.told(m, z if density is None else density(m)))(measured, redshift)
 
+    def redshift_at(place: Array, known: Array) -> Array:
+        return jnp.expm1(place[-1]) if free else known
+
     def values_of(place: Array, measured: Measured, known: Array, told: Told) -> tuple[dict[str, Array], Array, Array]:
-        z = jnp.expm1(place[-1]) if free else known
+        z = redshift_at(place, known)
         numbers, stretched = networks.flow.bijection.transform_and_log_det(place[:-1], told.at(z))
         values, volume = posterior.described.values(numbers, measured, z)
         return values, z, volume + stretched + (place[-1] if free else 0.0)
 
     def base_of(place: Array, known: Array, told: Told) -> Array:
-        z = jnp.expm1(place[-1]) if free else known
-        return jnp.append(networks.flow.bijection.inverse(place[:-1], told.at(z)), place[-1])
+        base = networks.flow.bijection.inverse(place[:-1], told.at(redshift_at(place, known)))
+        return jnp.append(base, place[-1])
 
     def level(place: Array, measured: Measured, known: Array, told: Told) -> Array:
         values, z, volume = values_of(place, measured, known, told)

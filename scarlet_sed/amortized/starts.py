@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 
-from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.posterior import AmortizedPosterior, bounds_of
 from scarlet_sed.errors import FilterError, ParameterError
 from scarlet_sed.infer.starting_points import FluxModel
 from scarlet_sed.parameters import as_float
@@ -92,7 +92,7 @@ def network_starts(
 
 def _brought_inside(redshift: HostArray, prior: dist.Distribution) -> HostArray:
     """Redshifts, those outside of the bounds of a prior moved just inside of them."""
-    low, high = (float(np.asarray(getattr(prior.support, name, np.nan))) for name in ("lower_bound", "upper_bound"))
+    low, high = bounds_of(prior)
     if not low < high:
         return redshift
     margin = 1e-3 * min(1.0, high - low)

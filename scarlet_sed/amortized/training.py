@@ -259,14 +259,15 @@ def train(
 
         return jax.lax.scan(step, state, None, length=_CHUNK)[0]
 
-    @eqx.filter_jit
-    def held_back(networks: Networks, described: Described, survey: Survey, spectra: Library) -> dict[str, Array]:
-        objects = observe(described, survey, spectra, jax.random.key(0))
-        weight = objects.weight / jnp.mean(objects.weight)
-        return {part: _weighted(each, weight) for part, each in losses(networks, objects).items()}
-
     kept = jax.tree.map(lambda a: a[:held], spectra)
-    usual = jnp.mean(eqx.filter_jit(observe)(described, survey, kept, jax.random.key(0)).weight)
+    aside = eqx.filter_jit(observe)(described, survey, kept, jax.random.key(0))
+    usual = jnp.mean(aside.weight)
+    aside = aside._replace(weight=aside.weight / usual)
+
+    @eqx.filter_jit
+    def held_back(networks: Networks, objects: Objects) -> dict[str, Array]:
+        return {part: _weighted(each, objects.weight) for part, each in losses(networks, objects).items()}
+
     start = time.monotonic()
     before = record[-1]["seconds"] if record else 0.0
     while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
@@ -274,7 +275,7 @@ def train(
         step = int(state.step)
         late = step >= recipe.steps or time.monotonic() - start >= seconds
         if step % (8 * _CHUNK) == 0 or late:
-            now = held_back(eqx.combine(state.mean, fixed), described, survey, kept)
+            now = held_back(eqx.combine(state.mean, fixed), aside)
             spent = before + time.monotonic() - start
             record.append({"step": step, "seconds": spent, **{part: float(each) for part, each in now.items()}})
             progress(json.dumps({k: round(v, 4) for k, v in record[-1].items()}))
