@@ -19,38 +19,25 @@ import json
 import os
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpyro.distributions as dist
 import results
 
 import scarlet_sed as ss
-from scarlet_sed.amortized.starts import network_starts
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.simulate import simulate
 from scarlet_sed.parameters import resolve
 from scarlet_sed.start.fluxes import linear_fluxes
-from scarlet_sed.start.populations import with_populations
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "calibration"))
+from begin import free_fluxes, populations
 from scenes import redshifts
 
 ARMS = ("middle", "library", "network")
 NEAR = 1.0
 """In log-posterior: fits this near to each other are alike."""
-
-
-def with_free_fluxes(scene: ss.Scene, bands: tuple[str, ...]) -> ss.Scene:
-    """The same shapes and places with a flux for each band."""
-    spectrum = ss.FreeSpectrum(ss.Parameter(np.full(len(bands), 10.0), dist.Normal(20.0, 200.0)), bands)
-    sources = {
-        name: ss.Source(source.position, spectrum * source.light.morphology, box=source.box)
-        for name, source in scene.sources.items()
-    }
-    return scene.with_sources(sources)
 
 
 def scaled(scene: ss.Scene, observation: ss.Observation) -> dict[str, Any]:
@@ -71,8 +58,7 @@ def blend(posterior: ss.AmortizedPosterior, seed: int, sampled: bool) -> dict[st
     scene, blank = redshifts()
     made = simulate(scene, blank, seed)
     seen = made.observations[0]
-    free = ss.initialize(with_free_fluxes(scene, seen.bands), seen)
-    shapes = ss.fit(free, seen, uncertainties=False, progress=False)
+    shapes = free_fluxes(scene, seen)
     places = {path: shapes.scene.values[path] for path in shapes.scene.parameters if path in scene.parameters}
     begun = scene.set(places)
     found: dict[str, Any] = {"seed": seed}
@@ -81,12 +67,8 @@ def blend(posterior: ss.AmortizedPosterior, seed: int, sampled: bool) -> dict[st
         if arm == "middle":
             values = scaled(begun, shapes.observations[0])
         else:
-            options = {"begin": partial(network_starts, posterior)} if arm == "network" else {}
-            prior = next(iter(scene.sources.values())).redshift.prior
-            populated = with_populations(
-                shapes.scene, shapes.observations[0], ss.deep_field_population(), redshift=prior, **options
-            )
-            values = {path: value for path, value in populated.scene.values.items() if path in scene.parameters}
+            populated, _ = populations(shapes, scene, posterior if arm == "network" else None)
+            values = populated.values
         between = time.process_time()
         result = ss.fit(begun.set(values), shapes.observations[0], steps=3000, progress=False)
         found[arm] = {

@@ -3,53 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
+import begin
+import numpy as np
 import numpyro.distributions as dist
 import scenes
 
 import scarlet_sed as ss
-from scarlet_sed.infer.calibration.trial import Infer
+from scarlet_sed.infer.calibration.trial import Further, Infer
+from scarlet_sed.infer.sampling.derived import derived
+from scarlet_sed.parameters import resolve
 
 TRIALS = 300
 """How many trials a kind should have."""
-MOVED = 100
-"""How many those with global moves should have."""
+MOVED = 200
+"""How many those with global moves should have; `benchmarks/amortized/joint.py` compares these."""
 PLANTED = 80
 """How many a planted bias should have: fewer are enough to see it."""
+COLOUR = ("F150W", "F444W")
+"""What colours of galaxies are between."""
 WEAK = "near.spectrum.log_ionization"
 """What seven broad bands hardly know: a prior that counts."""
 
 
 class Kind(NamedTuple):
-    """A scene, and the mistake with which it is sampled.
+    """A scene, and how it is sampled.
 
     Args:
         make: the scene and its observation.
-        infer: what is sampled in place of what was simulated; None where there is no mistake.
         what: it is, in words.
+        infer: what is sampled in place of what was simulated; None where that is sampled, from the truth.
+        planted: whether `infer` makes a mistake.
+        wanted: how many trials there should be.
         moves: whether spectra are proposed anew by the amortized posterior that ships.
+        further: what to rank beside the parameters.
     """
 
     make: Callable[[], Any]
-    infer: Infer | None
     what: str
+    infer: Infer | None = None
+    planted: bool = False
+    wanted: int = TRIALS
     moves: bool = False
+    further: Further | None = None
 
     @property
     def options(self) -> dict[str, Any]:
         """Of `sample`."""
-        return {"moves": ss.spectrum_moves(ss.load_amortized("jades_delayed"))} if self.moves else {}
+        return {"moves": ss.spectrum_moves(shipped())} if self.moves else {}
 
-    @property
-    def planted(self) -> bool:
-        """Whether a bias is planted."""
-        return self.infer is not None
 
-    @property
-    def wanted(self) -> int:
-        """How many trials there should be."""
-        return PLANTED if self.planted else MOVED if self.moves else TRIALS
+@cache
+def shipped() -> ss.AmortizedPosterior:
+    """The posterior whose draws start and move the chains of free redshifts."""
+    return ss.load_amortized("jades_delayed")
+
+
+def from_images(made):
+    """Where the images alone lead to: a chain that stays in the wrong mode of a redshift is seen."""
+    scene, _ = scenes.redshifts()
+    shapes = begin.free_fluxes(scene, made.observations[0])
+    return begin.populations(shapes, scene, shipped())[0], list(shapes.observations)
+
+
+def colours(result, made):
+    """By galaxy, draws and truth of the colour of its model."""
+    filters, drawn = made.observations[0].filters, derived(result)
+    blue, red = (filters.names.index(band) for band in COLOUR)
+
+    def colour(flux):
+        return -2.5 * np.log10(flux[..., blue] / flux[..., red])
+
+    found = {}
+    for name, source in resolve(made.scene).sources.items():
+        true = np.asarray(source.light.spectrum.fluxes(filters, source.redshift), float)
+        found[f"{name}.{'-'.join(COLOUR)}"] = colour(drawn[f"{name}.flux"].values), float(colour(true))
+    return found
 
 
 def twice(made):
@@ -63,9 +94,28 @@ def dropped(made):
 
 
 KINDS = {
-    "populations": Kind(scenes.populations, None, "two blended populations of known redshift with dust inside"),
-    "screens": Kind(scenes.screens, None, "a population behind a screen of dust, blended with one without dust"),
-    "redshifts": Kind(scenes.redshifts, None, "two populations of free redshift, with global moves", moves=True),
-    "twice": Kind(scenes.screens, twice, "the scene of screens, sampled with a likelihood that counts twice"),
-    "dropped": Kind(scenes.screens, dropped, f"the scene of screens, sampled with a flat prior of {WEAK}"),
+    "populations": Kind(scenes.populations, "two blended populations of known redshift with dust inside"),
+    "screens": Kind(scenes.screens, "a population behind a screen of dust, blended with one without dust"),
+    "redshifts": Kind(
+        scenes.redshifts,
+        "two populations of free redshift, with global moves, from where the images alone lead to",
+        infer=from_images,
+        wanted=MOVED,
+        moves=True,
+        further=colours,
+    ),
+    "twice": Kind(
+        scenes.screens,
+        "the scene of screens, sampled with a likelihood that counts twice",
+        infer=twice,
+        planted=True,
+        wanted=PLANTED,
+    ),
+    "dropped": Kind(
+        scenes.screens,
+        f"the scene of screens, sampled with a flat prior of {WEAK}",
+        infer=dropped,
+        planted=True,
+        wanted=PLANTED,
+    ),
 }

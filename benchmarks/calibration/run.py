@@ -58,7 +58,7 @@ def work(kind: str, seeds: list[int], keep: Path, options: dict) -> None:
     for seed in seeds:
         path = trial_path(kind, seed, keep)
         if not path.exists():
-            found = trial(scene, observation, seed, infer=KINDS[kind].infer, **options)
+            found = trial(scene, observation, seed, infer=KINDS[kind].infer, further=KINDS[kind].further, **options)
             with atomic(path) as temporary:
                 temporary.write_text(json.dumps(found.as_dict()))
             print(

@@ -23,7 +23,10 @@ LIKELIHOOD = "log-likelihood"
 """The name of its row among those of the parameters."""
 
 Infer = Callable[[Simulated], tuple[Scene, Sequence[Observation]]]
-"""The scene and observations that are sampled; what differs from the simulated ones is a mistake on purpose."""
+"""The scene and observations that are sampled, with values to start from; another model is a mistake on purpose."""
+
+Further = Callable[[Posterior, Simulated], dict[str, tuple[HostArray, float]]]
+"""By name, (chain, draw) draws and the truth of what follows from the parameters."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Trial:
 
     Args:
         seed: of the trial.
-        names: of the parameters' numbers as `scalars` has them, then of the log-likelihood.
+        names: of the parameters' numbers as `scalars` has them, of what follows from them, of the log-likelihood.
         ranks: by name, how many of the draws lie below the truth.
         truth, mean, deviation: by name, of the posterior.
         draws: how many the truth is ranked among, evenly picked from all chains.
@@ -71,6 +74,7 @@ def trial(
     seed: int,
     *,
     infer: Infer | None = None,
+    further: Further | None = None,
     chains: int = 2,
     warmup: int = 100,
     draws: int = 125,
@@ -79,14 +83,15 @@ def trial(
 ) -> Trial:
     """Simulate and sample a scene.
 
-    Chains begin around the maximum nearest to the truth: what is calibrated is the density and its sampler, not the
-    way to a start.
+    Unless `infer` starts elsewhere, chains begin around the maximum nearest to the truth: what is calibrated is the
+    density and its sampler then, not the way to a start.
 
     Args:
         scene: with proper priors, which the truth is drawn from.
         observations: one or several, with the weights of the data to be drawn.
         seed: of everything random.
-        infer: what is sampled, where it is not what was simulated.
+        infer: what is sampled, where it is not what was simulated, at the truth.
+        further: what to rank beside the parameters.
         chains, warmup, draws: of `sample`, and its other `options`.
         keep: how many draws to rank the truth among; as many as are about independent.
 
@@ -101,7 +106,7 @@ def trial(
     result = sample(
         searched, list(seen), chains=chains, warmup=warmup, draws=draws, seed=seed, progress=False, **options
     )
-    names, found, true = _table(result, made, keep)
+    names, found, true = _table(result, made, keep, {} if further is None else further(result, made))
     mean, deviation = np.mean(found, axis=0), np.std(found, axis=0)
     diagnosis = result.diagnosis
     assert diagnosis is not None  # there are draws
@@ -123,15 +128,18 @@ def trial(
     )
 
 
-def _table(result: Posterior, made: Simulated, keep: int) -> tuple[list[str], HostArray, HostArray]:
+def _table(
+    result: Posterior, made: Simulated, keep: int, further: dict[str, tuple[HostArray, float]]
+) -> tuple[list[str], HostArray, HostArray]:
     """Names of the numbers, (draw, number) kept draws, and (number,) truth, the log-likelihood last."""
     chains, count = result.shape
     kept = np.linspace(0, chains * count - 1, keep).round().astype(int)
     numbers = scalars(result)
-    truth = [made.truth[number.path][number.place] for number in numbers]
+    truth = [made.truth[number.path][number.place] for number in numbers] + [true for _, true in further.values()]
     likelihood = np.sum(list(log_likelihoods(result).values()), axis=0)
-    table = np.stack([each.ravel()[kept] for each in (*(number.draws for number in numbers), likelihood)], axis=1)
-    names = [*(number.name for number in numbers), LIKELIHOOD]
+    drawn = [*(number.draws for number in numbers), *(draws for draws, _ in further.values()), likelihood]
+    table = np.stack([each.ravel()[kept] for each in drawn], axis=1)
+    names = [*(number.name for number in numbers), *further, LIKELIHOOD]
     return names, table.astype(float), np.array([*truth, _likelihood_at(result.posterior, made)], float)
 
 

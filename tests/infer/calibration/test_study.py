@@ -28,7 +28,7 @@ def study():
     sys.path.insert(0, str(FOLDER))
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in ("archive", "report", "run")})
     sys.path[:] = paths
-    for name in {"archive", "figures", "kinds", "report", "run", "scenes", "table"} - modules:
+    for name in {"archive", "begin", "figures", "kinds", "report", "run", "scenes", "table"} - modules:
         sys.modules.pop(name, None)
 
 
