@@ -44,8 +44,8 @@ import itertools
 
 from archive import FOLDER, KEEP, load, trial_path
 from begin import free_fluxes
-from kinds import COLOUR, shipped
-from scenes import observation, redshifts
+from kinds import COLOUR, faint, shipped
+from scenes import observation
 
 ARMS = ("joint", "deblended", "apertures")
 RADIUS = 0.2
@@ -128,7 +128,7 @@ def physics(source: ss.Source, flux: HostArray, error: HostArray, draws: int) ->
 
 def blend(seed: int, draws: int) -> dict[str, Any]:
     """One blend: how far its galaxies blend, and what the ways by fluxes find."""
-    scene, blank = redshifts()
+    scene, blank = faint()
     made = simulate(scene, blank, seed)
     shapes = free_fluxes(scene, made.observations[0])
     fitted = shapes.observations[0]

@@ -52,7 +52,7 @@ class Kind(NamedTuple):
     @property
     def options(self) -> dict[str, Any]:
         """Of `sample`."""
-        return {"moves": ss.spectrum_moves(shipped())} if self.moves else {}
+        return {"moves": ss.spectrum_moves(shipped(), rounds=24)} if self.moves else {}
 
 
 @cache
@@ -61,9 +61,14 @@ def shipped() -> ss.AmortizedPosterior:
     return ss.load_amortized("jades_delayed")
 
 
+def faint():
+    """Blends in which redshifts have several modes more often than not."""
+    return scenes.redshifts(fainter=0.7, nearest=0.5)
+
+
 def from_images(made):
     """Where the images alone lead to: a chain that stays in the wrong mode of a redshift is seen."""
-    scene, _ = scenes.redshifts()
+    scene, _ = faint()
     shapes = begin.free_fluxes(scene, made.observations[0])
     return begin.populations(shapes, scene, shipped())[0], list(shapes.observations)
 
@@ -97,7 +102,7 @@ KINDS = {
     "populations": Kind(scenes.populations, "two blended populations of known redshift with dust inside"),
     "screens": Kind(scenes.screens, "a population behind a screen of dust, blended with one without dust"),
     "redshifts": Kind(
-        scenes.redshifts,
+        faint,
         "two populations of free redshift, with global moves, from where the images alone lead to",
         infer=from_images,
         wanted=MOVED,

@@ -74,9 +74,14 @@ def screens() -> tuple[ss.Scene, ss.Observation]:
     return _with_sky(galaxies)
 
 
-def redshifts() -> tuple[ss.Scene, ss.Observation]:
-    """Two populations whose redshifts are free, and often have several modes; for global moves."""
-    far = LogUniformRedshift(0.3, 9.0)
+def redshifts(fainter: float = 0.0, nearest: float = 0.3) -> tuple[ss.Scene, ss.Observation]:
+    """Two populations whose redshifts are free, and often have several modes; for global moves.
+
+    Args:
+        fainter: dex that masses are lower.
+        nearest: the lowest redshift.
+    """
+    far = LogUniformRedshift(nearest, 9.0)
 
     def galaxy(log_mass: float, radius: float, position: tuple[float, float]) -> ss.Source:
         stars = ss.deep_field_population().replace(log_mass=dist.TruncatedNormal(log_mass, 0.4, low=5.0, high=12.5))
@@ -84,7 +89,9 @@ def redshifts() -> tuple[ss.Scene, ss.Observation]:
         shape = ss.Exponential(dist.LogNormal(np.log(radius), 0.3))
         return ss.Source(ss.Parameter(place, dist.Normal(place, 0.5 * SCALE)), stars * shape, far, box=1.2)
 
-    return _with_sky({"one": galaxy(8.6, 0.12, (-0.15, -0.1)), "two": galaxy(9.0, 0.16, (0.12, 0.13))})
+    return _with_sky(
+        {"one": galaxy(8.6 - fainter, 0.12, (-0.15, -0.1)), "two": galaxy(9.0 - fainter, 0.16, (0.12, 0.13))}
+    )
 
 
 def _with_sky(galaxies: dict[str, ss.Source]) -> tuple[ss.Scene, ss.Observation]:

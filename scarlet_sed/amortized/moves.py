@@ -4,7 +4,9 @@ While everything else stays, the images of a scene tell a galaxy's spectrum noth
 with its shape m and what the others leave of the data r, both in units of the noise, f = m.r / m.m and sigma = 1 /
 sqrt(m.m). Neither depends on the spectrum that the galaxy has now. So draws of a network given these fluxes are
 independent proposals, which are accepted by the ratio of their weights (Tierney 1994, Annals of Statistics 22, 1701,
-section 2.3.3), and their likelihood is that of a handful of fluxes, in place of images.
+section 2.3.3), and their likelihood is that of a handful of fluxes, in place of images. Where images know more than the
+network does few of them are taken, and a walk from where the galaxy is goes on (`walk`). Trajectories of the sampler
+leave these spectra alone, and take a few long steps through what remains.
 """
 
 from functools import partial
@@ -16,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.amortized.context import Measured
-from scarlet_sed.amortized.posterior import AmortizedPosterior, density_of, drawn_for
+from scarlet_sed.amortized.one import OneObject
+from scarlet_sed.amortized.posterior import AmortizedPosterior
+from scarlet_sed.amortized.walk import walked
 from scarlet_sed.constraints import base_support
 from scarlet_sed.errors import FilterError, ParameterError
 from scarlet_sed.infer.families import FamilyValues, Gather, materialize
@@ -64,8 +68,10 @@ class SpectrumMoves(Move):
         arrays, still: the posterior that proposes, in two parts.
         blocks: the galaxies.
         bands: per observation, the place of each of its bands among the posterior's; -1 for those that it lacks.
-        tries: proposals of each galaxy in a move.
+        tries: proposals of each galaxy in a move, from anywhere.
+        rounds: of proposals for each galaxy in a move, from where it is.
         every: iterations of the sampler between two moves.
+        held: see `Move`.
     """
 
     arrays: Any
@@ -73,7 +79,9 @@ class SpectrumMoves(Move):
     blocks: tuple[Block, ...] = eqx.field(static=True)
     bands: tuple[tuple[int, ...], ...] = eqx.field(static=True)
     tries: int = eqx.field(static=True)
+    rounds: int = eqx.field(static=True)
     every: int = eqx.field(static=True)
+    held: tuple[tuple[int, int], ...] = eqx.field(static=True)
 
     @property
     def posterior(self) -> AmortizedPosterior:
@@ -98,8 +106,9 @@ class SpectrumMoves(Move):
         now = {path: values[family][row] for path, family, row in block.places}
         free = "redshift" in now
         redshift = _redshift(program, values, block)
-        draw, choose = jax.random.split(key)
-        drawn = drawn_for(self.posterior, measured, redshift, draw, self.tries, free)
+        draw, choose, walk = jax.random.split(key, 3)
+        one = OneObject.of(self.posterior, measured, redshift, free)
+        drawn = one.drawn(draw, self.tries)
 
         def weight(own: dict[str, Array], log_prob: Array) -> Array:
             z = own["redshift"] if free else redshift
@@ -112,7 +121,7 @@ class SpectrumMoves(Move):
             found = -0.5 * chi2 + prior - log_prob
             return jnp.where(_supported(program, changed, block) & jnp.isfinite(found), found, -jnp.inf)
 
-        before = weight(now, density_of(self.posterior, measured, redshift, now, free))
+        before = weight(now, one.log_prob(now))
         weights = jax.vmap(weight)(drawn.values, drawn.log_prob)
         chances = jnp.log(jax.random.uniform(choose, (self.tries,)))
 
@@ -124,9 +133,22 @@ class SpectrumMoves(Move):
 
         # where the present place has no weight at all, the ratio is not known: it is left as it is
         start = (jnp.full((), -1), jnp.where(jnp.isfinite(before), before, jnp.inf))
-        (place, _), _ = jax.lax.scan(step, start, (jnp.arange(self.tries), weights, chances))
+        (place, height), _ = jax.lax.scan(step, start, (jnp.arange(self.tries), weights, chances))
         chosen = {path: jnp.where(place < 0, own, drawn.values[path][place]) for path, own in now.items()}
-        return _with(values, block, chosen), (place >= 0).astype(jnp.int32)
+        if not self.rounds:
+            return _with(values, block, chosen), (place >= 0).astype(jnp.int32)
+
+        def seen(own: dict[str, Array]) -> Array:
+            z = own["redshift"] if free else redshift
+            fluxes = [
+                self._flux(observation, own, z) / s for observation, s in zip(program.observations, sigmas, strict=True)
+            ]
+            return jnp.concatenate(fluxes)
+
+        # no draw knows where the galaxy is
+        best = {path: own[jnp.argmax(weights)] for path, own in drawn.values.items()}
+        found, taken = walked(one, chosen, height, weight, seen, best, jax.random.split(walk, self.rounds))
+        return _with(values, block, found), ((place >= 0) | (taken > 0)).astype(jnp.int32)
 
     def _left(
         self, program: Program, values: FamilyValues, block: Block
@@ -194,7 +216,13 @@ def _supported(program: Program, values: FamilyValues, block: Block) -> Array:
 
 
 def spectrum_moves(
-    posterior: AmortizedPosterior, *, tries: int = 64, every: int = 5, sources: tuple[str, ...] | None = None
+    posterior: AmortizedPosterior,
+    *,
+    tries: int = 32,
+    rounds: int = 8,
+    every: int = 1,
+    hold: bool = True,
+    sources: tuple[str, ...] | None = None,
 ) -> Any:
     """What `sample(moves=...)` takes: moves for the galaxies of a scene whose spectra the posterior describes.
 
@@ -203,8 +231,12 @@ def spectrum_moves(
 
     Args:
         posterior: with free redshift, if that of a galaxy is free.
-        tries: proposals of each galaxy in a move; each costs about one spectrum.
+        tries: proposals of each galaxy in a move, drawn from the posterior for what the others leave of the images;
+            they cross between modes, and each costs about one spectrum.
+        rounds: of 16 proposals that begin where the galaxy is, for images that know it better than the posterior does;
+            bright galaxies, of a signal-to-noise beyond 100, want 32.
         every: iterations of the sampler between two moves.
+        hold: whether trajectories leave these spectra alone: then they are short.
         sources: names; None for all that are such galaxies.
 
     Raises (most once it is called):
@@ -214,15 +246,22 @@ def spectrum_moves(
     posterior.require_numbers()
     # once, so that scenes of equal shapes are compiled once
     arrays, rest = eqx.partition(posterior, eqx.is_array)
-    return partial(_moves, arrays, Still(rest), tries, every, sources)
+    if tries < 1 or every < 1 or rounds < 0:
+        raise ParameterError(
+            f"tries={tries}, every={every}, rounds={rounds}", fix="give positive whole numbers; rounds may be zero"
+        )
+    return partial(_moves, arrays, Still(rest), (tries, rounds, every), hold, sources)
 
 
 def _moves(
-    arrays: Any, still: Still, tries: int, every: int, sources: tuple[str, ...] | None, model: LogPosterior
+    arrays: Any,
+    still: Still,
+    counts: tuple[int, int, int],
+    hold: bool,
+    sources: tuple[str, ...] | None,
+    model: LogPosterior,
 ) -> SpectrumMoves:
     posterior: AmortizedPosterior = eqx.combine(arrays, still.tree)
-    if tries < 1 or every < 1:
-        raise ParameterError(f"tries={tries}, every={every}", fix="give positive whole numbers")
     wanted = tuple(model.scene.sources) if sources is None else sources
     found, reasons = [], {}
     for name in wanted:
@@ -240,7 +279,17 @@ def _moves(
     if len({place for places in bands for place in places if place >= 0}) < 3:
         names = ", ".join(posterior.filters.names)
         raise FilterError("the posterior knows fewer than three of the bands", fix=f"it is for {names}")
-    return SpectrumMoves(arrays=arrays, still=still, blocks=tuple(found), bands=bands, tries=tries, every=every)
+    tries, rounds, every = counts
+    return SpectrumMoves(
+        arrays=arrays,
+        still=still,
+        blocks=tuple(found),
+        bands=bands,
+        tries=tries,
+        rounds=rounds,
+        every=every,
+        held=tuple((family, row) for block in found for _, family, row in block.places) if hold else (),
+    )
 
 
 def _block(posterior: AmortizedPosterior, model: LogPosterior, name: str) -> Block | str:

@@ -12,6 +12,7 @@ from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.model import Described
 from scarlet_sed.amortized.networks import PARTS, Networks
+from scarlet_sed.amortized.one import OneDrawn, OneObject
 from scarlet_sed.errors import DataError, DomainError, ParameterError, ShapeError
 from scarlet_sed.infer.chunks import CHUNK, by_chunks
 from scarlet_sed.parameters import as_float
@@ -288,66 +289,14 @@ def _stand_ins(inside: HostArray) -> np.ndarray:
     return order
 
 
-class OneDrawn(NamedTuple):
-    """Draws for one object, as of `AmortizedDraws`, and whether each mass is one of the prior's."""
-
-    values: dict[str, Array]
-    numbers: Array
-    log_prob: Array
-    inside: Array
-
-
-def drawn_for(
-    posterior: AmortizedPosterior, measured: Measured, redshift: Array, key: Array, draws: int, free: bool
-) -> OneDrawn:
-    """Draw for one object. Traced.
-
-    Args:
-        posterior: to draw from.
-        measured: fluxes.
-        redshift: where it is not free.
-        key: of everything random.
-        draws: how many.
-        free: whether to draw the redshift.
-    """
-    networks, described = posterior.networks, posterior.described
-    far, own = jax.random.split(key)
-    base = jax.random.normal(own, (draws, described.numbers))
-    if free:
-        assert networks.redshift is not None
-        density = networks.redshift(measured)
-        at = density.sample(jax.random.split(far, draws))
-        log_z, told = jax.vmap(density.log_prob)(at), networks.told(measured, density)
-    else:
-        at, log_z = jnp.broadcast_to(redshift, (draws,)), jnp.zeros(draws)
-        told = networks.told(measured, redshift)
-    summary = jax.vmap(told.at)(at)
-    numbers, volume = jax.vmap(networks.flow.bijection.transform_and_log_det)(base, summary)
-    values, wide = jax.vmap(lambda n, z: described.values(n, measured, z))(numbers, at)
-    inside = jax.vmap(described.inside)(values)
-    log_prob = jnp.sum(-0.5 * base**2 - 0.5 * np.log(2 * np.pi), axis=-1) - volume - wide + log_z
-    return OneDrawn({**values, **({"redshift": at} if free else {})}, numbers, log_prob, inside)
-
-
-def density_of(
-    posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
-) -> Array:
-    """The network's log-density of one set of values of one object, see `AmortizedPosterior.log_prob`. Traced."""
-    networks = posterior.networks
-    numbers, wide = posterior.described.numbers_of(values, measured, redshift)
-    if not free:
-        return networks.flow.log_prob(numbers, networks.summary(measured, redshift)) - wide
-    assert networks.redshift is not None
-    density = networks.redshift(measured)
-    summary = networks.told(measured, density).at(redshift)
-    return networks.flow.log_prob(numbers, summary) - wide + density.log_prob(redshift)
-
-
 @eqx.filter_jit
 def _sampled(
     posterior: AmortizedPosterior, measured: Measured, redshift: Array, keys: Array, draws: int, free: bool
 ) -> tuple[dict[str, Array], Array, Array, Array]:
-    found = jax.vmap(lambda m, z, key: drawn_for(posterior, m, z, key, draws, free))(measured, redshift, keys)
+    def each(measured: Measured, redshift: Array, key: Array) -> OneDrawn:
+        return OneObject.of(posterior, measured, redshift, free).drawn(key, draws)
+
+    found = jax.vmap(each)(measured, redshift, keys)
     return found.values, found.numbers, found.log_prob, found.inside
 
 
@@ -356,8 +305,7 @@ def _log_prob(
     posterior: AmortizedPosterior, measured: Measured, redshift: Array, values: dict[str, Array], free: bool
 ) -> Array:
     def each(measured: Measured, z: Array, values: dict[str, Array]) -> Array:
-        zs = values["redshift"] if free else jnp.broadcast_to(z, next(iter(values.values())).shape[:1])
-        return jax.vmap(lambda v, z: density_of(posterior, measured, z, v, free))(values, zs)
+        return jax.vmap(OneObject.of(posterior, measured, z, free).log_prob)(values)
 
     return jax.vmap(each)(measured, redshift, values)
 

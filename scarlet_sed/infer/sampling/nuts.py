@@ -27,12 +27,14 @@ class Settings(NamedTuple):
         target_accept: mean acceptance probability that the step size is adapted to.
         max_tree_depth: a trajectory has at most 2^depth - 1 steps; of warm-up, 2^6 - 1.
         mass: "fixed" trusts the whitening, "diagonal" and "dense" go on adapting it while warming up.
+        held: how many of the first whitened numbers trajectories leave alone, with a fixed mass.
     """
 
     warmup: int = 300
     target_accept: float = 0.8
     max_tree_depth: int = 10
     mass: str = "fixed"
+    held: int = 0
 
 
 class Draws(NamedTuple):
@@ -67,13 +69,18 @@ def _kernel(target: AnyTarget, settings: Settings, key: Array, whitened: Array) 
     """A kernel ready to sample, and its first state. Inside of compiled code, what is not used of it costs nothing."""
     kernel = NUTS(
         potential_fn=target.potential,
-        step_size=whitened.shape[0] ** -0.25,
+        step_size=(whitened.shape[0] - settings.held) ** -0.25,
         adapt_mass_matrix=settings.mass != "fixed",
         dense_mass=settings.mass == "dense",
         target_accept_prob=settings.target_accept,
         max_tree_depth=(min(_WARM_DEPTH, settings.max_tree_depth), settings.max_tree_depth),
     )
     state = kernel.init(key, settings.warmup, init_params=whitened, model_args=(), model_kwargs={})
+    if settings.held:
+        # what has no momentum, and no velocity from the slopes it meets, rests and turns no trajectory around
+        moving = (jnp.arange(whitened.shape[0]) >= settings.held).astype(whitened.dtype)
+        names = ("inverse_mass_matrix", "mass_matrix_sqrt", "mass_matrix_sqrt_inv")
+        state = state._replace(adapt_state=state.adapt_state._replace(**dict.fromkeys(names, moving)))
     return kernel, state
 
 

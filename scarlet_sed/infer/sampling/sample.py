@@ -18,7 +18,7 @@ from scarlet_sed.infer.sampling.draws import Posterior, posterior_of
 from scarlet_sed.infer.sampling.entry import POLISH, modelled, require_finite, require_known, require_whole
 from scarlet_sed.infer.sampling.learn import LENGTH, ROUNDS, bent, bent_by_fluxes
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
-from scarlet_sed.infer.sampling.moves import Move
+from scarlet_sed.infer.sampling.moves import Move, held_apart, held_numbers
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, begin
 from scarlet_sed.infer.sampling.target import AnyTarget, Coordinates, maximum_at, target_at
 from scarlet_sed.parameters import as_float
@@ -88,6 +88,8 @@ def sample(
     move = None if moves is None else moves(posterior)
     if move is not None and linear is not None:
         raise ParameterError("moves do not know what is integrated out", fix="leave out marginalize or moves")
+    if move is not None and move.held and mass != "fixed":
+        raise ParameterError(f'mass="{mass}" moves what the moves hold', fix='use mass="fixed", or leave out moves')
     store = None
     coordinates: Coordinates | None = None
     keys = jax.random.split(jax.random.PRNGKey(seed), chains)
@@ -109,14 +111,20 @@ def sample(
         at = maximum_at(posterior, values, POLISH)
         coordinates = at.coordinates if linear is None else without_linear(at.coordinates, linear)
         require_finite(make, coordinates)
+        held = held_numbers(coordinates, move)
+        # what moves hold needs no coordinates that follow its bends
+        learn = learn and not np.isin(np.flatnonzero(at.blocks >= 0), held).all() if held.size else learn
         if learn and mass == "fixed" and warmup >= LENGTH:
             if linear is None:
                 coordinates = bent_by_fluxes(posterior, at, seed)
             # learning is to take no longer than what it helps
             rounds = min(ROUNDS, (warmup + draws) // (2 * LENGTH))
             coordinates = bent(make, coordinates, settings, keys, method, rounds, progress=progress)
+        if held.size:
+            coordinates = held_apart(coordinates, held)
         if store is not None:
             store.begin(coordinates)
+    settings = settings._replace(held=int(held_numbers(coordinates, move).size))
     target = make(coordinates)
     wanted = -(-(warmup + draws) // PIECE)
     ready = time.perf_counter()
