@@ -59,6 +59,9 @@ def _sample_command(commands: Any) -> None:
         help=f"acceptance probability; 0.95 against divergences ({usual.target_accept})",
     )
     sample.add_argument("--marginalize", action="store_true", help="integrate fluxes and sky out in closed form")
+    sample.add_argument(
+        "--moves", metavar="POSTERIOR", help="propose spectra of populations from this one, across modes of redshift"
+    )
     sample.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
 
 
@@ -172,7 +175,7 @@ def run(given: argparse.Namespace) -> str:
 
 
 def _run_sample(given: argparse.Namespace) -> str:
-    names = ("chains", "warmup", "draws", "seed", "target_accept", "marginalize")
+    names = ("chains", "warmup", "draws", "seed", "target_accept", "marginalize", "moves")
     options = pipeline.SampleOptions(tuple(given.sources), **{name: getattr(given, name) for name in names})
     sampled = pipeline.run_sample(given.fit, given.out, options, progress=not given.quiet)
     text = "" if given.quiet else sampled.summary()

@@ -47,9 +47,9 @@ def test_sample_passes_its_options_on_and_prints_the_summary(monkeypatch, capsys
     monkeypatch.setattr(pipeline, "run_sample", lambda *a, **k: (called.append((a, k)), Sampled())[1])
     assert cli.main(["sample", "DIR"]) == 0
     assert called == [(("DIR", None, pipeline.SampleOptions()), {"progress": True})]
-    options = "--sources s01 s02 --chains 2 --warmup 10 --draws 20 --seed 3 --target-accept 0.95 --marginalize --quiet"
-    assert cli.main(["sample", "DIR", "--out", "other", *options.split()]) == 0
-    asked = pipeline.SampleOptions(("s01", "s02"), 2, 10, 20, 3, 0.95, marginalize=True)
+    options = "--sources s01 s02 --chains 2 --warmup 10 --draws 20 --seed 3 --target-accept 0.95 --marginalize"
+    assert cli.main(["sample", "DIR", "--out", "other", *options.split(), "--moves", "p.zip", "--quiet"]) == 0
+    asked = pipeline.SampleOptions(("s01", "s02"), 2, 10, 20, 3, 0.95, marginalize=True, moves="p.zip")
     assert called[1] == (("DIR", "other", asked), {"progress": False})
     assert capsys.readouterr().out == "all is well\n"
 

@@ -1,6 +1,7 @@
 """From a fit on disk to a posterior on disk, and on from there."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,13 @@ def test_every_file_is_there_and_named(sampled, fit):
     for name in ("posterior.nc", "posterior.html", "chains"):
         assert f"{sampled.folder / name} (" in sampled.summary()
     assert not sampled.interrupted and sampled.posterior.status.advice in sampled.summary()
+
+
+def test_moves_come_from_a_posterior(fit, tmp_path):
+    with pytest.raises(FileFormatError, match=r"none\.zip"):
+        run_sample(fit, tmp_path / "one", replace(FEW, moves="none.zip"), progress=False)
+    with pytest.raises(ParameterError, match=r"spectra cannot be proposed.*a: its free parameters"):
+        run_sample(fit, tmp_path / "two", replace(FEW, moves="jades_delayed"), progress=False)
 
 
 def test_draws_table_and_numbers_can_be_read_again(sampled):

@@ -121,8 +121,19 @@ class SpectrumMoves(Move):
             found = -0.5 * chi2 + prior - log_prob
             return jnp.where(_supported(program, changed, block) & jnp.isfinite(found), found, -jnp.inf)
 
-        before = weight(now, one.log_prob(now))
+        def seen(own: dict[str, Array]) -> Array:
+            z = own["redshift"] if free else redshift
+            pairs = zip(program.observations, sigmas, strict=True)
+            return jnp.concatenate([self._flux(observation, own, z) / s for observation, s in pairs])
+
         weights = jax.vmap(weight)(drawn.values, drawn.log_prob)
+        before = weight(now, one.log_prob(now))
+        # where the present place has no weight at all, the ratio is not known: it is left as it is
+        height, walks = jnp.where(jnp.isfinite(before), before, jnp.inf), jnp.zeros((), jnp.int32)
+        if self.rounds:
+            # before a draw is taken: those of which one is the place tell where it is, and must not set its steps
+            best = {path: own[jnp.argmax(weights)] for path, own in drawn.values.items()}
+            now, height, walks = walked(one, now, height, weight, seen, best, jax.random.split(walk, self.rounds))
         chances = jnp.log(jax.random.uniform(choose, (self.tries,)))
 
         def step(carry: tuple[Array, Array], each: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
@@ -131,24 +142,10 @@ class SpectrumMoves(Move):
             accepted = chance < weight - height
             return (jnp.where(accepted, number, place), jnp.where(accepted, weight, height)), None
 
-        # where the present place has no weight at all, the ratio is not known: it is left as it is
-        start = (jnp.full((), -1), jnp.where(jnp.isfinite(before), before, jnp.inf))
-        (place, height), _ = jax.lax.scan(step, start, (jnp.arange(self.tries), weights, chances))
+        start = (jnp.full((), -1), height)
+        (place, _), _ = jax.lax.scan(step, start, (jnp.arange(self.tries), weights, chances))
         chosen = {path: jnp.where(place < 0, own, drawn.values[path][place]) for path, own in now.items()}
-        if not self.rounds:
-            return _with(values, block, chosen), (place >= 0).astype(jnp.int32)
-
-        def seen(own: dict[str, Array]) -> Array:
-            z = own["redshift"] if free else redshift
-            fluxes = [
-                self._flux(observation, own, z) / s for observation, s in zip(program.observations, sigmas, strict=True)
-            ]
-            return jnp.concatenate(fluxes)
-
-        # no draw knows where the galaxy is
-        best = {path: own[jnp.argmax(weights)] for path, own in drawn.values.items()}
-        found, taken = walked(one, chosen, height, weight, seen, best, jax.random.split(walk, self.rounds))
-        return _with(values, block, found), ((place >= 0) | (taken > 0)).astype(jnp.int32)
+        return _with(values, block, chosen), ((place >= 0) | (walks > 0)).astype(jnp.int32)
 
     def _left(
         self, program: Program, values: FamilyValues, block: Block

@@ -39,8 +39,8 @@ def walked(
     seen: Callable[[dict[str, Array]], Array],
     best: dict[str, Array],
     keys: Array,
-) -> tuple[dict[str, Array], Array]:
-    """Values after a round for each key, and in how many of them they changed. Traced.
+) -> tuple[dict[str, Array], Array, Array]:
+    """Values after a round for each key, the logarithm of their weight, and in how many rounds they changed. Traced.
 
     In a round, a step leads from the place to a centre, and steps from there to several proposals. Each step is as
     likely as the one back: the place and the proposals could each have been the first, and one of them is chosen by the
@@ -52,7 +52,7 @@ def walked(
         height: logarithm of its weight there.
         weight: from values and their log-density to the logarithm of the target's density over the network's.
         seen: from values to (band,) fluxes in units of their errors.
-        best: values that do not depend on where it is, and fit well; lengths of steps are taken there.
+        best: values that fit well, and must not depend on where it is: lengths of steps are taken there.
         keys: (round,) of everything random.
     """
     free = one.density is not None
@@ -96,8 +96,10 @@ def walked(
     start = _Walker(begin, height + volume(begin), jnp.zeros((), jnp.int32))
     end, _ = jax.lax.scan(round_of, start, keys)
     after, _ = at(end.place)
+    moved = end.moved > 0
     # what never moved stays as it is, to the last bit
-    return {path: jnp.where(end.moved > 0, after[path], own) for path, own in values.items()}, end.moved
+    found = {path: jnp.where(moved, after[path], own) for path, own in values.items()}
+    return found, jnp.where(moved, end.level - volume(end.place), height), end.moved
 
 
 def _root(one: OneObject, seen: Callable[[Array], Array], place: Array) -> Array:

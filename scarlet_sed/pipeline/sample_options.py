@@ -10,6 +10,7 @@ class SampleOptions:
     Args:
         sources: names, or one number for so many of the brightest; nothing for all.
         chains, warmup, draws, seed, target_accept, marginalize: of `ss.sample`.
+        moves: a file of `posterior train`, or the name of one that ships, for `ss.spectrum_moves`; None for none.
     """
 
     sources: tuple[str, ...] = ()
@@ -19,3 +20,4 @@ class SampleOptions:
     seed: int = 0
     target_accept: float = 0.8
     marginalize: bool = False
+    moves: str | None = None

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def run_sample(
             seed=asked.seed,
             target_accept=asked.target_accept,
             marginalize=asked.marginalize,
+            moves=None if asked.moves is None else _moves(asked.moves),
             checkpoint=folder / CHAINS,
             progress=progress,
         )
@@ -223,6 +225,13 @@ def notes_of(kept: Kept, proper: Proper) -> list[str]:
             f"flat priors gave way to weak ones, listed with their reasons in {SETTINGS}: {', '.join(names[:8])}{more}"
         )
     return notes
+
+
+def _moves(posterior: str) -> Any:
+    """Moves that an amortized posterior proposes."""
+    # imported here, for flows take a second, which other samplers do without
+    moves, file = (import_module(f"scarlet_sed.amortized.{name}") for name in ("moves", "file"))
+    return moves.spectrum_moves(file.load_amortized(posterior))
 
 
 def _settings(fit: Path, asked: SampleOptions, kept: Kept, proper: Proper) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_moves_alone_draw_from_the_posterior():
     """Against draws from the priors that are weighed by the likelihood of the fluxes: random networks propose."""
     made, observation = scene()
     model = ss.LogPosterior(made, observation)
-    move = spectrum_moves(small.posterior(), tries=120)(model)
+    move = spectrum_moves(small.posterior(), tries=40, rounds=8)(model)
     target = target_at(model.program, maximum_at(model, model.start, 2).coordinates)
     step = jax.jit(lambda place, key: move(target, place, key))
     where = jax.jit(lambda place: model.unpack(target.values(place)))
@@ -106,8 +106,9 @@ def test_the_sampler_takes_moves_and_goes_on_bit_by_bit(tmp_path):
     ss.sample(made, observation, draws=25, moves=moves, checkpoint=tmp_path / "c", **options)
     gone = ss.sample(made, observation, draws=50, moves=moves, checkpoint=tmp_path / "c", **options)
     np.testing.assert_array_equal(gone.whitened, whole.whitened)
-    with pytest.raises(ss.ScarletSEDError, match="begun with"):
-        ss.sample(made, observation, draws=50, checkpoint=tmp_path / "c", **options)
+    for other in (None, spectrum_moves(small.posterior(), tries=31, every=2)):
+        with pytest.raises(ss.ScarletSEDError, match="begun with"):
+            ss.sample(made, observation, draws=50, moves=other, checkpoint=tmp_path / "c", **options)
 
 
 def test_what_cannot_be_proposed_is_named():

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +45,13 @@ def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
 
 
 def digest(tree: Any) -> str:
-    """A digest of the class and the arrays of a tree."""
+    """A digest of the class and the arrays of a tree, and of what is static in it."""
+    static = (
+        [repr(getattr(tree, f.name)) for f in fields(tree) if f.metadata.get("static")] if is_dataclass(tree) else []
+    )
     # sorted, for the order of NumPyro's leaves may differ from process to process
-    return _digest(np.array([type(tree).__name__, *sorted(_digest(leaf) for leaf in jax.tree.leaves(tree))]))
+    arrays = sorted(_digest(leaf) for leaf in jax.tree.leaves(tree))
+    return _digest(np.array([type(tree).__name__, *static, *arrays]))
 
 
 def _described(prior: dist.Distribution) -> tuple[Any, ...]:
