@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,17 @@ from scarlet_sed.amortized.posterior import effective
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.calibration.trial import Trial
 from scarlet_sed.infer.simulate import simulate
-from scarlet_sed.instrument.matching import match_psfs
-from scarlet_sed.parameters import resolve
+from scarlet_sed.instrument.geometry import PixelGrid
+from scarlet_sed.instrument.matching import Matched, match_psfs
 from scarlet_sed.start.fluxes import linear_fluxes
 from scarlet_sed.typing import Array, HostArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "calibration"))
 import itertools
 
-from archive import FOLDER, KEEP, load, trial_path
+from archive import everything
 from begin import free_fluxes
-from kinds import COLOUR, faint, shipped
+from kinds import COLOUR, colour, faint, shipped, total
 from scenes import observation
 
 ARMS = ("joint", "deblended", "apertures")
@@ -56,31 +57,26 @@ OFF = {"redshift": 0.15, "log_mass": 0.5, "colour": 0.3}
 """Errors that make an outlier: of the redshift as a share of 1 + z, in dex, in magnitudes."""
 
 
-def circle(observed: ss.Observation, place: HostArray) -> np.ndarray:
+def circle(grid: PixelGrid, place: HostArray) -> np.ndarray:
     """(height, width) label 0 within `RADIUS` of a place (east and north, arcsec), -1 elsewhere."""
-    y, x = np.indices(observed.grid.shape)
-    away = observed.grid.offsets(x, y, None) - place
+    y, x = np.indices(grid.shape)
+    away = grid.offsets(x, y, None) - place
     return np.where(np.hypot(away[..., 0], away[..., 1]) < RADIUS, 0, -1)
 
 
-def in_circle(observed: ss.Observation, place: HostArray) -> tuple[HostArray, HostArray]:
-    """(band,) nJy in a circle around a place on matched images, and the errors."""
-    flux, error = summed(match_psfs(observed), circle(observed, place))
+def in_circle(matched: Matched, place: HostArray) -> tuple[HostArray, HostArray]:
+    """(band,) nJy in a circle around a place, and the errors."""
+    flux, error = summed(matched, circle(matched.grid, place))
     return flux[0], error[0]
 
 
-def share_inside(scene: ss.Scene, name: str, place: HostArray) -> float:
-    """Share of a galaxy's light, shaped as it is, that a circle holds."""
-    own = ss.render_sources(scene, observation())[name]
-    true = ss.Scene({name: scene.sources[name]}, scene.frame)
-    inside = in_circle(observation().with_data(own), place)[0]
-    return float(np.median(inside / total(true, name)))
-
-
-def total(scene: ss.Scene, name: str) -> HostArray:
-    """(band,) nJy of a galaxy as it is."""
-    source = resolve(scene).sources[name]
-    return np.asarray(source.light.spectrum.fluxes(observation().filters, source.redshift), float)
+@cache
+def share_inside(name: str) -> float:
+    """Share of its light that a circle holds of a galaxy with the shape of the priors' middle."""
+    scene, _ = faint()
+    matched = match_psfs(observation().with_data(ss.render_sources(scene, observation())[name]))
+    inside, _ = in_circle(matched, scene.values[f"{name}.position"])
+    return float(np.median(inside / total(scene, name, observation().filters)))
 
 
 @eqx.filter_jit
@@ -109,20 +105,19 @@ def physics(source: ss.Source, flux: HostArray, error: HostArray, draws: int) ->
     z = own["redshift"]
     for prior, value, before in (
         (source.redshift.prior, z, posterior.redshift),
-        (source.light.spectrum.log_mass.prior, own["log_mass"], None),
+        (source.light.spectrum.log_mass.prior, own["log_mass"], posterior.described.model.priors["log_mass"]),
     ):
-        inside = np.asarray(prior.support(value))
-        ratio = prior.log_prob(value) - (0.0 if before is None else before.log_prob(value))
+        inside, ratio = np.asarray(prior.support(value)), prior.log_prob(value) - before.log_prob(value)
         weights = weights + np.where(inside, ratio, -np.inf)
     light = np.asarray(_of_draws(posterior, own, filters), np.float64)
-    blue, red = (filters.names.index(band) for band in COLOUR)
-    numbers = {"redshift": z, "log_mass": own["log_mass"], "colour": -2.5 * np.log10(light[:, blue] / light[:, red])}
+    numbers = {"redshift": z, "log_mass": own["log_mass"], "colour": colour(filters, light)}
     share = np.exp(weights - weights.max())
     share /= share.sum()
     row: dict[str, Any] = {"effective": float(effective(weights[None])[0])}
     for name, each in numbers.items():
-        mean = float(np.sum(share * np.asarray(each, np.float64)))
-        row[name] = [mean, float(np.sqrt(np.sum(share * (np.asarray(each, np.float64) - mean) ** 2)))]
+        plain = np.asarray(each, np.float64)
+        mean = float(np.sum(share * plain))
+        row[name] = [mean, float(np.sqrt(np.sum(share * (plain - mean) ** 2)))]
     return row
 
 
@@ -133,12 +128,14 @@ def blend(seed: int, draws: int) -> dict[str, Any]:
     shapes = free_fluxes(scene, made.observations[0])
     fitted = shapes.observations[0]
     linear = linear_fluxes(shapes.scene, fitted)
-    apart = ss.render_sources(made.scene, observation())
+    alone = ss.render_sources(made.scene, observation())
+    apart = {name: match_psfs(observation().with_data(image)) for name, image in alone.items()}
+    matched = match_psfs(fitted)
     found: dict[str, Any] = {"seed": seed}
     for name, source in scene.sources.items():
         place = np.asarray(scene.values[f"{name}.position"], float)
-        light = {other: in_circle(observation().with_data(image), place)[0] for other, image in apart.items()}
-        flux, error = (each / share_inside(scene, name, place) for each in in_circle(fitted, place))
+        light = {other: in_circle(image, place)[0] for other, image in apart.items()}
+        flux, error = (each / share_inside(name) for each in in_circle(matched, place))
         found[name] = {
             "blended": float(np.median(sum(v for other, v in light.items() if other != name) / light[name])),
             "apertures": physics(source, flux, error, draws),
@@ -177,16 +174,6 @@ def judged(what: str, rows: list[dict[str, Any]], arm: str) -> dict[str, float]:
     }
 
 
-def trials() -> dict[int, Trial]:
-    """Those of free redshifts by seed, archived or loose."""
-    archived = load(FOLDER / "redshifts.npz")
-    found = {trial.seed: trial for trial in archived.trials} if archived else {}
-    for path in sorted(KEEP.glob(trial_path("redshifts", 0, KEEP).name.replace("00000", "[0-9]*"))):
-        trial = Trial(**json.loads(path.read_text()))
-        found[trial.seed] = trial
-    return found
-
-
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -195,9 +182,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, default=Path("build/amortized/joint"))
     options = parser.parse_args()
     options.keep.mkdir(parents=True, exist_ok=True)
-    done = trials()
-    if not done:
+    there = everything("redshifts")
+    if there is None:
         raise SystemExit("there are no trials: run benchmarks/calibration/run.py --kinds redshifts first")
+    done = {trial.seed: trial for trial in there.trials}
     rows = []
     for seed in sorted(done)[: options.blends]:
         path = options.keep / f"{seed:03d}.json"

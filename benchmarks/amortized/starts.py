@@ -67,8 +67,7 @@ def blend(posterior: ss.AmortizedPosterior, seed: int, sampled: bool) -> dict[st
         if arm == "middle":
             values = scaled(begun, shapes.observations[0])
         else:
-            populated, _ = populations(shapes, scene, posterior if arm == "network" else None)
-            values = populated.values
+            values = populations(shapes, scene, posterior if arm == "network" else None).values
         between = time.process_time()
         result = ss.fit(begun.set(values), shapes.observations[0], steps=3000, progress=False)
         found[arm] = {

@@ -63,12 +63,20 @@ def pack(kind: str, keep: Path = KEEP, folder: Path = FOLDER) -> Archive | None:
         FileFormatError: if they must not be mixed, or their settings are not known.
     """
     path = folder / f"{kind}.npz"
-    archived, loose = load(path), _loose(kind, keep)
-    found = _joined(kind, archived, loose)
+    archived, found = load(path), everything(kind, keep, folder)
     if found is not None and (archived is None or not _equal(_arrays(found), _arrays(archived))):
         with atomic(path) as temporary:
             np.savez_compressed(temporary, **_arrays(found))
     return found
+
+
+def everything(kind: str, keep: Path = KEEP, folder: Path = FOLDER) -> Archive | None:
+    """All trials of a kind, archived and loose, or None if there are none.
+
+    Raises:
+        FileFormatError: if they must not be mixed, or their settings are not known.
+    """
+    return _joined(kind, load(folder / f"{kind}.npz"), _loose(kind, keep))
 
 
 def unpack(kind: str, settings: dict[str, int], keep: Path = KEEP, folder: Path = FOLDER) -> int:

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 import scarlet_sed as ss
 from scarlet_sed.amortized.starts import network_starts
 from scarlet_sed.infer.result import FitResult
-from scarlet_sed.start.populations import Populated, with_populations
+from scarlet_sed.start.populations import with_populations
 
 
 def free_fluxes(scene: ss.Scene, observation: ss.Observation) -> FitResult:
@@ -30,10 +30,8 @@ def free_fluxes(scene: ss.Scene, observation: ss.Observation) -> FitResult:
     return ss.fit(free, observation, uncertainties=False, progress=False)
 
 
-def populations(
-    shapes: FitResult, scene: ss.Scene, posterior: ss.AmortizedPosterior | None
-) -> tuple[ss.Scene, Populated]:
-    """The scene with spectra that fit the fluxes of those shapes, and that fit.
+def populations(shapes: FitResult, scene: ss.Scene, posterior: ss.AmortizedPosterior | None) -> ss.Scene:
+    """The scene in those shapes, with spectra that fit their fluxes.
 
     Args:
         shapes: what `free_fluxes` found.
@@ -46,4 +44,4 @@ def populations(
         shapes.scene, shapes.observations[0], ss.deep_field_population(), redshift=prior, **options
     )
     values = {path: value for path, value in found.scene.values.items() if path in scene.parameters}
-    return scene.set(values), found
+    return scene.set(values)

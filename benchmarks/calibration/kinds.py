@@ -70,22 +70,29 @@ def from_images(made):
     """Where the images alone lead to: a chain that stays in the wrong mode of a redshift is seen."""
     scene, _ = faint()
     shapes = begin.free_fluxes(scene, made.observations[0])
-    return begin.populations(shapes, scene, shipped())[0], list(shapes.observations)
+    return begin.populations(shapes, scene, shipped()), list(shapes.observations)
+
+
+def colour(filters, flux):
+    """(...,) magnitudes between the bands of `COLOUR`, from (..., band) fluxes."""
+    blue, red = (filters.names.index(band) for band in COLOUR)
+    return -2.5 * np.log10(flux[..., blue] / flux[..., red])
 
 
 def colours(result, made):
     """By galaxy, draws and truth of the colour of its model."""
     filters, drawn = made.observations[0].filters, derived(result)
-    blue, red = (filters.names.index(band) for band in COLOUR)
-
-    def colour(flux):
-        return -2.5 * np.log10(flux[..., blue] / flux[..., red])
-
     found = {}
-    for name, source in resolve(made.scene).sources.items():
-        true = np.asarray(source.light.spectrum.fluxes(filters, source.redshift), float)
-        found[f"{name}.{'-'.join(COLOUR)}"] = colour(drawn[f"{name}.flux"].values), float(colour(true))
+    for name in made.scene.sources:
+        true = colour(filters, total(made.scene, name, filters))
+        found[f"{name}.{'-'.join(COLOUR)}"] = colour(filters, drawn[f"{name}.flux"].values), float(true)
     return found
+
+
+def total(scene, name, filters):
+    """(band,) nJy of a galaxy as it is."""
+    source = resolve(scene).sources[name]
+    return np.asarray(source.light.spectrum.fluxes(filters, source.redshift), float)
 
 
 def twice(made):

@@ -46,9 +46,8 @@ def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
 
 def digest(tree: Any) -> str:
     """A digest of the class and the arrays of a tree, and of what is static in it."""
-    static = (
-        [repr(getattr(tree, f.name)) for f in fields(tree) if f.metadata.get("static")] if is_dataclass(tree) else []
-    )
+    own = fields(tree) if is_dataclass(tree) else ()
+    static = [repr(getattr(tree, field.name)) for field in own if field.metadata.get("static")]
     # sorted, for the order of NumPyro's leaves may differ from process to process
     arrays = sorted(_digest(leaf) for leaf in jax.tree.leaves(tree))
     return _digest(np.array([type(tree).__name__, *static, *arrays]))

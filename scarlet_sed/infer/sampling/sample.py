@@ -113,8 +113,8 @@ def sample(
         require_finite(make, coordinates)
         held = held_numbers(coordinates, move)
         # what moves hold needs no coordinates that follow its bends
-        learn = learn and not np.isin(np.flatnonzero(at.blocks >= 0), held).all() if held.size else learn
-        if learn and mass == "fixed" and warmup >= LENGTH:
+        rest = np.setdiff1d(np.flatnonzero(at.blocks >= 0), held)
+        if learn and (rest.size or not held.size) and mass == "fixed" and warmup >= LENGTH:
             if linear is None:
                 coordinates = bent_by_fluxes(posterior, at, seed)
             # learning is to take no longer than what it helps
