@@ -52,7 +52,7 @@ class Kind(NamedTuple):
     @property
     def options(self) -> dict[str, Any]:
         """Of `sample`."""
-        return {"moves": ss.spectrum_moves(shipped(), rounds=24)} if self.moves else {}
+        return {"moves": ss.spectrum_moves(shipped(), rounds=32)} if self.moves else {}
 
 
 @cache

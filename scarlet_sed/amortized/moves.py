@@ -6,7 +6,7 @@ sqrt(m.m). Neither depends on the spectrum that the galaxy has now. So draws of 
 independent proposals, which are accepted by the ratio of their weights (Tierney 1994, Annals of Statistics 22, 1701,
 section 2.3.3), and their likelihood is that of a handful of fluxes, in place of images. Where images know more than the
 network does few of them are taken, and a walk from where the galaxy is goes on (`walk`). Trajectories of the sampler
-leave these spectra alone, and take a few long steps through what remains.
+leave these spectra alone but for how bright they are, which goes with sizes and neighbours, and take a few long steps.
 """
 
 from functools import partial
@@ -20,7 +20,7 @@ import numpy as np
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.one import OneObject
 from scarlet_sed.amortized.posterior import AmortizedPosterior
-from scarlet_sed.amortized.walk import walked
+from scarlet_sed.amortized.walk import MODES, Based, walked, with_last
 from scarlet_sed.constraints import base_support
 from scarlet_sed.errors import FilterError, ParameterError
 from scarlet_sed.infer.families import FamilyValues, Gather, materialize
@@ -51,13 +51,13 @@ class Block(NamedTuple):
 
     Args:
         group: of the program that its component is in.
-        row: of the group.
+        row: of the group; this and the rows below may be traced.
         places: path, family and row of each of the spectrum's parameters, and of `redshift` where it is free.
     """
 
     group: int
-    row: int
-    places: tuple[tuple[str, int, int], ...]
+    row: Any
+    places: tuple[tuple[str, int, Any], ...]
 
 
 @final
@@ -69,7 +69,7 @@ class SpectrumMoves(Move):
         blocks: the galaxies.
         bands: per observation, the place of each of its bands among the posterior's; -1 for those that it lacks.
         tries: proposals of each galaxy in a move, from anywhere.
-        rounds: of proposals for each galaxy in a move, from where it is.
+        rounds: of proposals for each galaxy in a move, around modes or from where it is.
         every: iterations of the sampler between two moves.
         held: see `Move`.
     """
@@ -94,9 +94,21 @@ class SpectrumMoves(Move):
         program, coordinates = target.program, target.coordinates
         values, _ = coordinates.values(program, whitened)
         taken = jnp.zeros((), jnp.int32)
-        for number, block in enumerate(self.blocks):
-            values, changed = self._proposed(program, values, block, jax.random.fold_in(key, number))
-            taken += changed
+        for number, alike in enumerate(_alike(self.blocks)):
+            # compiled once for galaxies that differ only in where their parameters are
+            rows = jnp.array([[block.row, *(row for *_, row in block.places)] for block in alike])
+
+            def each(
+                values: FamilyValues, given: tuple[Array, Array], first: Block = alike[0]
+            ) -> tuple[FamilyValues, Array]:
+                (row, *others), key = given
+                named = zip(first.places, others, strict=True)
+                block = Block(first.group, row, tuple((path, family, own) for (path, family, _), own in named))
+                return self._proposed(program, values, block, key)
+
+            keys = jax.random.split(jax.random.fold_in(key, number), len(alike))
+            values, changed = jax.lax.scan(each, values, (rows, keys))
+            taken += jnp.sum(changed)
         return coordinates.whitened(program, values), taken
 
     def _proposed(self, program: Program, values: FamilyValues, block: Block, key: Array) -> tuple[FamilyValues, Array]:
@@ -110,42 +122,32 @@ class SpectrumMoves(Move):
         one = OneObject.of(self.posterior, measured, redshift, free)
         drawn = one.drawn(draw, self.tries)
 
-        def weight(own: dict[str, Array], log_prob: Array) -> Array:
+        def residual(own: dict[str, Array]) -> Array:
             z = own["redshift"] if free else redshift
+            each = zip(program.observations, fluxes, sigmas, strict=True)
+            return jnp.concatenate([(self._flux(observation, own, z) - f) / s for observation, f, s in each])
+
+        def weight(own: dict[str, Array], log_prob: Array) -> Array:
             changed = _with(values, block, own)
-            chi2 = sum(
-                jnp.sum(((self._flux(observation, own, z) - f) / s) ** 2)
-                for observation, f, s in zip(program.observations, fluxes, sigmas, strict=True)
-            )
             prior = program.log_prior(changed) + self.posterior.described.log_jacobian(own)
-            found = -0.5 * chi2 + prior - log_prob
+            found = -0.5 * jnp.sum(residual(own) ** 2) + prior - log_prob
             return jnp.where(_supported(program, changed, block) & jnp.isfinite(found), found, -jnp.inf)
 
-        def seen(own: dict[str, Array]) -> Array:
-            z = own["redshift"] if free else redshift
-            pairs = zip(program.observations, sigmas, strict=True)
-            return jnp.concatenate([self._flux(observation, own, z) / s for observation, s in pairs])
-
-        weights = jax.vmap(weight)(drawn.values, drawn.log_prob)
-        before = weight(now, one.log_prob(now))
+        every = with_last(drawn, one.made(now))
+        weights = jax.vmap(weight)(every.values, every.log_prob)
         # where the present place has no weight at all, the ratio is not known: it is left as it is
-        height, walks = jnp.where(jnp.isfinite(before), before, jnp.inf), jnp.zeros((), jnp.int32)
+        weights = weights.at[-1].set(jnp.where(jnp.isfinite(weights[-1]), weights[-1], jnp.inf))
+        walks = jnp.zeros((), jnp.int32)
         if self.rounds:
-            # before a draw is taken: those of which one is the place tell where it is, and must not set its steps
-            best = {path: own[jnp.argmax(weights)] for path, own in drawn.values.items()}
-            now, height, walks = walked(one, now, height, weight, seen, best, jax.random.split(walk, self.rounds))
-        chances = jnp.log(jax.random.uniform(choose, (self.tries,)))
-
-        def step(carry: tuple[Array, Array], each: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
-            place, height = carry
-            number, weight, chance = each
-            accepted = chance < weight - height
-            return (jnp.where(accepted, number, place), jnp.where(accepted, weight, height)), None
-
-        start = (jnp.full((), -1), height)
-        (place, _), _ = jax.lax.scan(step, start, (jnp.arange(self.tries), weights, chances))
-        chosen = {path: jnp.where(place < 0, own, drawn.values[path][place]) for path, own in now.items()}
-        return _with(values, block, chosen), ((place >= 0) | (walks > 0)).astype(jnp.int32)
+            # before a draw is taken: those of which one is the place tell where it is, and must not set its modes
+            begin = jax.tree.map(lambda each: each[-1], every)
+            good = drawn.place[_good(drawn.place[:, -1], weights[:-1])]
+            end = walked(Based(one, weight, residual), begin, weights[-1], good, walk, self.rounds)
+            now, walks = end.values, end.moved
+            weights = weights.at[-1].set(end.level - one.volume(end.place))
+        place = jax.random.categorical(choose, weights)
+        chosen = jax.tree.map(lambda each: each[place], with_last(drawn.values, now))
+        return _with(values, block, chosen), ((place < self.tries) | (walks > 0)).astype(jnp.int32)
 
     def _left(
         self, program: Program, values: FamilyValues, block: Block
@@ -187,6 +189,22 @@ class SpectrumMoves(Move):
         return self.posterior.described.model.fluxes(own, z, observation.filters)
 
 
+def _alike(blocks: tuple[Block, ...]) -> list[list[Block]]:
+    """Blocks whose parameters are in the same families, together."""
+    found: dict[Any, list[Block]] = {}
+    for block in blocks:
+        kind = (block.group, tuple((path, family) for path, family, _ in block.places))
+        found.setdefault(kind, []).append(block)
+    return list(found.values())
+
+
+def _good(across: Array, weights: Array) -> Array:
+    """The best of each of several parts of draws, which lie apart in one number."""
+    parts = np.array_split(np.arange(weights.size), min(MODES, weights.size))
+    order = jnp.argsort(across)
+    return jnp.stack([order[part[0] + jnp.argmax(weights[order[part]])] for part in parts])
+
+
 _NEVER = 1e15
 """nJy: the error of a band in which a galaxy is not seen."""
 
@@ -216,7 +234,7 @@ def spectrum_moves(
     posterior: AmortizedPosterior,
     *,
     tries: int = 32,
-    rounds: int = 8,
+    rounds: int = 16,
     every: int = 1,
     hold: bool = True,
     sources: tuple[str, ...] | None = None,
@@ -230,10 +248,10 @@ def spectrum_moves(
         posterior: with free redshift, if that of a galaxy is free.
         tries: proposals of each galaxy in a move, drawn from the posterior for what the others leave of the images;
             they cross between modes, and each costs about one spectrum.
-        rounds: of 16 proposals that begin where the galaxy is, for images that know it better than the posterior does;
-            bright galaxies, of a signal-to-noise beyond 100, want 32.
+        rounds: of 16 proposals around modes and from where the galaxy is, for images that know it better than the
+            posterior does; bright galaxies, of a signal-to-noise beyond 100, want 32.
         every: iterations of the sampler between two moves.
-        hold: whether trajectories leave these spectra alone: then they are short.
+        hold: whether trajectories leave these spectra alone, but for how bright they are: then they are short.
         sources: names; None for all that are such galaxies.
 
     Raises (most once it is called):
@@ -285,7 +303,12 @@ def _moves(
         tries=tries,
         rounds=rounds,
         every=every,
-        held=tuple((family, row) for block in found for _, family, row in block.places) if hold else (),
+        held=tuple(
+            (family, row)
+            for block in found
+            for path, family, row in block.places
+            if hold and path != posterior.described.path
+        ),
     )
 
 

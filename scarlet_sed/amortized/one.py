@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from scarlet_sed.amortized.posterior import AmortizedPosterior
 
 
+_NARROWEST = 1e-4
+"""Least width of the density of ln(1 + z)."""
+
+
 class OneDrawn(NamedTuple):
-    """Draws for one object, as of `AmortizedDraws`, and whether each mass is one of the prior's."""
+    """Draws for one object, as of `AmortizedDraws`, whether each mass is one of the prior's, and where they are.
+
+    A place is the numbers in the flow's base, where they are standard normal, and then ln(1 + z) where it is free.
+    """
 
     values: dict[str, Array]
     numbers: Array
     log_prob: Array
     inside: Array
+    place: Array
 
 
 class OneObject(NamedTuple):
@@ -54,37 +62,57 @@ class OneObject(NamedTuple):
         told = networks.told(measured, redshift if density is None else density)
         return OneObject(networks, posterior.described, measured, redshift, density, told)
 
-    def at(self, base: Array, redshift: Array) -> OneDrawn:
-        """The draw that (n,) standard normal numbers make at a redshift."""
-        numbers, volume = self.networks.flow.bijection.transform_and_log_det(base, self.told.at(redshift))
-        values, wide = self.described.values(numbers, self.measured, redshift)
-        log_prob = jnp.sum(-0.5 * base**2 - 0.5 * np.log(2 * np.pi)) - volume - wide + self.of_redshift(redshift)
-        own = values if self.density is None else {**values, "redshift": redshift}
-        return OneDrawn(own, numbers, log_prob, self.described.inside(values))
+    def at(self, place: Array) -> OneDrawn:
+        """The draw at (n,) a place."""
+        base, z = self._parted(place)
+        numbers, stretched = self.networks.flow.bijection.transform_and_log_det(base, self.told.at(z))
+        values, wide = self.described.values(numbers, self.measured, z)
+        log_prob = _standard(base) - stretched - wide + self._of_redshift(z)
+        own = values if self.density is None else {**values, "redshift": z}
+        return OneDrawn(own, numbers, log_prob, self.described.inside(values), place)
+
+    def made(self, values: dict[str, Array]) -> OneDrawn:
+        """The draw that has these values."""
+        z = self.redshift if self.density is None else values["redshift"]
+        numbers, wide = self.described.numbers_of(values, self.measured, z)
+        base, stretched = self.networks.flow.bijection.inverse_and_log_det(numbers, self.told.at(z))
+        log_prob = _standard(base) + stretched - wide + self._of_redshift(z)
+        place = base if self.density is None else jnp.append(base, jnp.log1p(z))
+        return OneDrawn(values, numbers, log_prob, self.described.inside(values), place)
 
     def drawn(self, key: Array, draws: int) -> OneDrawn:
         """(draw, ...) draws."""
         far, own = jax.random.split(key)
-        base = jax.random.normal(own, (draws, self.described.numbers))
-        if self.density is None:
-            at = jnp.broadcast_to(self.redshift, (draws,))
-        else:
-            at = self.density.sample(jax.random.split(far, draws))
-        return jax.vmap(self.at)(base, at)
-
-    def of_redshift(self, redshift: Array) -> Array:
-        """Natural logarithm of the density of a redshift; zero where it is given."""
-        return jnp.zeros(()) if self.density is None else self.density.log_prob(redshift)
+        place = jax.random.normal(own, (draws, self.described.numbers))
+        if self.density is not None:
+            z = self.density.sample(jax.random.split(far, draws))
+            place = jnp.concatenate([place, jnp.log1p(z)[:, None]], axis=1)
+        return jax.vmap(self.at)(place)
 
     def log_prob(self, values: dict[str, Array]) -> Array:
         """The log-density of one set of values, see `AmortizedPosterior.log_prob`."""
-        z = self.redshift if self.density is None else values["redshift"]
-        numbers, wide = self.described.numbers_of(values, self.measured, z)
-        return self.networks.flow.log_prob(numbers, self.told.at(z)) - wide + self.of_redshift(z)
+        return self.made(values).log_prob
 
-    def base(self, values: dict[str, Array]) -> Array:
-        """(n,) standard normal numbers that make these values."""
-        z = self.redshift if self.density is None else values["redshift"]
-        numbers, _ = self.described.numbers_of(values, self.measured, z)
-        found: Array = self.networks.flow.bijection.inverse(numbers, self.told.at(z))
-        return found
+    def volume(self, place: Array) -> Array:
+        """Natural logarithm of the density a unit of the place, up to a constant."""
+        base, z = self._parted(place)
+        return _standard(base) + (0.0 if self.density is None else self._of_redshift(z) + place[-1])
+
+    def widths(self) -> Array:
+        """(n,) widths of the density in each number of a place."""
+        wide = jnp.ones(self.described.numbers)
+        if self.density is None:
+            return wide
+        low, high = self.density.quantiles(jnp.array([0.16, 0.84]))
+        return jnp.append(wide, jnp.maximum(0.5 * (high - low), _NARROWEST))
+
+    def _parted(self, place: Array) -> tuple[Array, Array]:
+        return (place, self.redshift) if self.density is None else (place[:-1], jnp.expm1(place[-1]))
+
+    def _of_redshift(self, redshift: Array) -> Array:
+        return jnp.zeros(()) if self.density is None else self.density.log_prob(redshift)
+
+
+def _standard(base: Array) -> Array:
+    """Logarithm of the standard normal density."""
+    return jnp.sum(-0.5 * base**2 - 0.5 * np.log(2 * np.pi))

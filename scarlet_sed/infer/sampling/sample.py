@@ -112,9 +112,9 @@ def sample(
         coordinates = at.coordinates if linear is None else without_linear(at.coordinates, linear)
         require_finite(make, coordinates)
         held = held_numbers(coordinates, move)
-        # what moves hold needs no coordinates that follow its bends
-        rest = np.setdiff1d(np.flatnonzero(at.blocks >= 0), held)
-        if learn and (rest.size or not held.size) and mass == "fixed" and warmup >= LENGTH:
+        # what moves hold needs no coordinates that follow its bends, nor does the one number that they leave of a block
+        rest = np.bincount(at.blocks[np.setdiff1d(np.flatnonzero(at.blocks >= 0), held)])
+        if learn and (np.any(rest > 1) or not held.size) and mass == "fixed" and warmup >= LENGTH:
             if linear is None:
                 coordinates = bent_by_fluxes(posterior, at, seed)
             # learning is to take no longer than what it helps
