@@ -67,8 +67,12 @@ def faint():
 
 
 def from_images(made):
-    """Where the images alone lead to: a chain that stays in the wrong mode of a redshift is seen."""
+    """Spectra and redshifts where the images alone lead to: a chain that stays in the wrong mode of one is seen.
+
+    Places begin at the truth. From those of the prior, a galaxy too faint to be seen may settle on its neighbour.
+    """
     scene, _ = faint()
+    scene = scene.set({path: value for path, value in made.truth.items() if path.endswith(".position")})
     shapes = begin.free_fluxes(scene, made.observations[0])
     return begin.populations(shapes, scene, shipped()), list(shapes.observations)
 
@@ -110,7 +114,7 @@ KINDS = {
     "screens": Kind(scenes.screens, "a population behind a screen of dust, blended with one without dust"),
     "redshifts": Kind(
         faint,
-        "two populations of free redshift, with global moves, from where the images alone lead to",
+        "two populations of free redshift, with global moves, from spectra that the images alone lead to",
         infer=from_images,
         wanted=MOVED,
         moves=True,

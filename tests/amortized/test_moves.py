@@ -9,7 +9,8 @@ import scarlet_sed as ss
 from scarlet_sed.amortized.model import AMPLITUDE, library
 from scarlet_sed.amortized.moves import spectrum_moves
 from scarlet_sed.errors import ParameterError
-from scarlet_sed.infer.sampling.target import maximum_at, target_at
+from scarlet_sed.infer.sampling.entry import POLISH
+from scarlet_sed.infer.sampling.target import Coordinates, maximum_at, target_at
 from scarlet_sed.parameters import Parameter
 from tests.amortized import small
 
@@ -32,10 +33,15 @@ def scene(**options) -> tuple[ss.Scene, ss.Observation]:
     return made, blank.with_data(ss.render(made, blank) + noise)
 
 
-def test_coordinates_can_be_gone_back():
-    made, observation = scene()
-    model = ss.LogPosterior(made, observation)
-    coordinates = maximum_at(model, model.start, 4).coordinates
+@pytest.fixture(scope="module")
+def settled() -> tuple[ss.LogPosterior, Coordinates]:
+    """The scene's posterior, and coordinates around its maximum, as the sampler's own: compiled once for all tests."""
+    model = ss.LogPosterior(*scene())
+    return model, maximum_at(model, model.start, POLISH).coordinates
+
+
+def test_coordinates_can_be_gone_back(settled):
+    model, coordinates = settled
     for seed in range(3):
         whitened = np.random.default_rng(seed).normal(size=coordinates.size).astype(np.float32)
         values, _ = coordinates.values(model.program, whitened)
@@ -61,12 +67,11 @@ def test_what_others_leave_of_a_galaxy_does_not_depend_on_its_spectrum():
     np.testing.assert_allclose(found[0][1][0], 1 / np.sqrt(power), rtol=1e-3)
 
 
-def test_moves_alone_draw_from_the_posterior():
+def test_moves_alone_draw_from_the_posterior(settled):
     """Against draws from the priors that are weighed by the likelihood of the fluxes: random networks propose."""
-    made, observation = scene()
-    model = ss.LogPosterior(made, observation)
+    model, coordinates = settled
     move = spectrum_moves(small.posterior(), tries=40, rounds=8)(model)
-    target = target_at(model.program, maximum_at(model, model.start, 2).coordinates)
+    target = target_at(model.program, coordinates)
     step = jax.jit(lambda place, key: move(target, place, key))
     where = jax.jit(lambda place: model.unpack(target.values(place)))
     place, found = np.zeros(target.coordinates.size, np.float32), []
