@@ -43,6 +43,7 @@ from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter, Tied, parameter
 from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.photometry.filters import Filter, Filters
+from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
 from scarlet_sed.scene import Scene, Source
 from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.spectrum.base import BandLight, Spectrum
@@ -164,6 +165,8 @@ __all__ = [
     "Frame",
     "FreeSpectrum",
     "Gaussian",
+    "GaussianImagePrior",
+    "GaussianImages",
     "GaussianNoise",
     "Grid",
     "History",

@@ -32,24 +32,28 @@ class _UnitDisc(constraints.ParameterFreeConstraint):
         return jnp.zeros_like(prototype)
 
 
-class _ImageSimplex(constraints.Constraint):
+class ImageSimplex(constraints.Constraint):
     """Images (height, width) of non-negative pixels that sum to one.
 
     Args:
         image_shape: (height, width), for numpyro, which asks the support alone for its bijection; None where the value
             says it.
+        coordinates: the bijection from real numbers; None for `ImageSimplexTransform`.
     """
 
     event_dim = 2
 
-    def __init__(self, image_shape: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, image_shape: tuple[int, int] | None = None, coordinates: dist.transforms.Transform | None = None
+    ) -> None:
         self.image_shape = image_shape
+        self.coordinates = coordinates
 
     def tree_flatten(self) -> tuple:
-        return (), ((), {"image_shape": self.image_shape})
+        return (self.coordinates,), (("coordinates",), {"image_shape": self.image_shape})
 
     def eq(self, other: object, static: bool = False) -> bool:
-        return isinstance(other, _ImageSimplex) and other.image_shape == self.image_shape
+        return isinstance(other, ImageSimplex) and other.image_shape == self.image_shape
 
     def __hash__(self) -> int:
         return hash((type(self), self.image_shape))
@@ -62,7 +66,7 @@ class _ImageSimplex(constraints.Constraint):
 
 
 ellipse = _UnitDisc()
-image_simplex = _ImageSimplex()
+image_simplex = ImageSimplex()
 _Independent = type(constraints.independent(constraints.real, 0))
 
 
@@ -133,8 +137,10 @@ def _biject_to_disc(_: _UnitDisc) -> UnitDiscTransform:
     return UnitDiscTransform()
 
 
-@biject_to.register(_ImageSimplex)
-def _biject_to_images(support: _ImageSimplex) -> ImageSimplexTransform:
+@biject_to.register(ImageSimplex)
+def _biject_to_images(support: ImageSimplex) -> dist.transforms.Transform:
+    if support.coordinates is not None:
+        return support.coordinates
     if support.image_shape is None:
         raise ParameterError(
             "image_simplex alone does not say how large its images are",
@@ -151,8 +157,9 @@ def bijection(prior: dist.Distribution, shape: tuple[int, ...]) -> dist.transfor
             is NumPyro's for its support.
         shape: shape of the value, which the support of flat images needs.
     """
-    if keeps_unit_sum(prior):
-        return ImageSimplexTransform((shape[-2], shape[-1]))
+    support = base_support(prior)
+    if isinstance(support, ImageSimplex):
+        return support.coordinates or ImageSimplexTransform((shape[-2], shape[-1]))
     if type(prior) is dist.TwoSidedTruncatedDistribution and type(prior.base_dist) is dist.Normal:
         return TruncatedNormalTransform(prior.base_dist.loc, prior.base_dist.scale, prior.low, prior.high)
     return biject_to(prior.support)
@@ -160,7 +167,7 @@ def bijection(prior: dist.Distribution, shape: tuple[int, ...]) -> dist.transfor
 
 def keeps_unit_sum(prior: dist.Distribution) -> bool:
     """Whether a prior lives on images that sum to one (`image_simplex`)."""
-    return isinstance(base_support(prior), _ImageSimplex)
+    return isinstance(base_support(prior), ImageSimplex)
 
 
 def base_support(prior: dist.Distribution) -> constraints.Constraint:
@@ -353,7 +360,7 @@ class SmoothImage(dist.Distribution):
 
     @constraints.dependent_property(is_discrete=False, event_dim=2)
     def support(self) -> constraints.Constraint:
-        return _ImageSimplex(self.image_shape)
+        return ImageSimplex(self.image_shape)
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:

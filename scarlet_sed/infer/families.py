@@ -4,7 +4,7 @@ Names, ties and sharing are settled here, on the host, once. What enters compile
 rows, so a scene with other names or more sources of the same kind needs no new program.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -16,7 +16,7 @@ from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import base_support, bijection, ellipse
 from scarlet_sed.parameters import Parameter, as_float, tie_target, to_device
-from scarlet_sed.shared import is_shared
+from scarlet_sed.shared import batch_axes, is_shared, shared_ids
 from scarlet_sed.typing import Array, HostArray
 
 T = TypeVar("T")
@@ -74,16 +74,16 @@ class Family(eqx.Module):
         """Scalar: sum of the log-densities of the (row, *shape) values; zero for flat priors."""
         if self.flat:
             return jnp.zeros(())
-        each = jax.vmap(lambda prior, v: jnp.sum(prior.log_prob(v)))(self.prior, value)
+        each = self.by_row(lambda prior, v: jnp.sum(prior.log_prob(v)), value)
         return jnp.sum(jnp.where(self.valid > 0, each, 0.0))
 
     def constrain(self, unconstrained: Array) -> Array:
         """(row, *shape) values from (row, *unconstrained shape) real numbers."""
-        return jax.vmap(lambda prior, u: bijection(prior, self.shape)(u))(self.prior, unconstrained)
+        return self.by_row(lambda prior, u: bijection(prior, self.shape)(u), unconstrained)
 
     def unconstrain(self, value: Array) -> Array:
         """Inverse of `constrain`; values on the very edge of a support are moved inside by rounding only."""
-        return jax.vmap(lambda prior, v: bijection(prior, self.shape).inv(v))(self.prior, value)
+        return self.by_row(lambda prior, v: bijection(prior, self.shape).inv(v), value)
 
     def keep_inside(self, unconstrained: Array) -> Array:
         """The same numbers, short of where rounding would put their values on the edge of the support.
@@ -115,7 +115,7 @@ class Family(eqx.Module):
             v = v if low is None else jnp.maximum(v, low + margin)
             return v if high is None else jnp.minimum(v, high - margin)
 
-        return jax.vmap(each)(self.prior, value)
+        return self.by_row(each, value)
 
     def log_jacobian(self, unconstrained: Array) -> Array:
         """Scalar: log |d value / d unconstrained| summed over rows."""
@@ -124,7 +124,12 @@ class Family(eqx.Module):
             transform = bijection(prior, self.shape)
             return jnp.sum(transform.log_abs_det_jacobian(u, transform(u)))
 
-        return jnp.sum(jnp.where(self.valid > 0, jax.vmap(each)(self.prior, unconstrained), 0.0))
+        return jnp.sum(jnp.where(self.valid > 0, self.by_row(each, unconstrained), 0.0))
+
+    def by_row(self, each: Callable[..., Array], *values: Array) -> Array:
+        """(row, ...) what a function makes of each row's prior and values."""
+        found: Array = jax.vmap(each, (batch_axes(self.prior), *(0 for _ in values)))(self.prior, *values)
+        return found
 
 
 class Place(NamedTuple):
@@ -143,8 +148,9 @@ class Families(NamedTuple):
 
 
 def _kind(leaf: Parameter) -> tuple:
-    prior_leaves, structure = jax.tree.flatten(leaf.prior)
-    return leaf.value.shape, str(structure), tuple(np.shape(x) for x in prior_leaves)
+    prior_leaves, structure = jax.tree.flatten(leaf.prior, is_leaf=is_shared)
+    shapes = tuple(np.shape(x) for x in prior_leaves if not is_shared(x))
+    return leaf.value.shape, str(structure), shapes, shared_ids(leaf.prior)
 
 
 def build_families(leaves: Mapping[str, Any]) -> Families:

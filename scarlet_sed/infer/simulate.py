@@ -74,7 +74,7 @@ def prior_draw(program: Program, key: Array) -> FamilyValues:
     values = []
     for family, own in zip(program.families, jax.random.split(key, max(1, len(program.families))), strict=False):
         rows = jax.random.split(own, family.valid.shape[0])
-        values.append(jax.vmap(partial(drawn_value, shape=family.shape))(family.prior, rows))
+        values.append(family.by_row(partial(drawn_value, shape=family.shape), rows))
     return tuple(values)
 
 

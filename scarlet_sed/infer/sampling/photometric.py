@@ -166,7 +166,7 @@ def _log_density(program: Program, coordinates: Coordinates, model: StandIn, ste
             return jnp.sum(prior.log_prob(v)) + jnp.sum(bijection(prior, shape).log_abs_det_jacobian(u, v))
 
         if not family.flat:
-            found = found.at[owner].add(jnp.where(family.valid > 0, jax.vmap(each)(family.prior, u, v), 0.0))
+            found = found.at[owner].add(jnp.where(family.valid > 0, family.by_row(each, u, v), 0.0))
     factors = []
     for now, then in zip(_fluxes(program, values), model.fluxes, strict=True):
         for here, there in zip(now, then, strict=True):

@@ -1,0 +1,41 @@
+"""What a prior on the image of a galaxy is."""
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+from numpyro.distributions.util import validate_sample
+
+from scarlet_sed.constraints import ImageSimplex
+from scarlet_sed.typing import Array
+
+
+class MorphologyPrior(dist.Distribution):
+    """A prior on images that sum to one: the flux is its spectrum's, and no prior's.
+
+    To add one, write a final class with `coordinates` and `log_density`. Fits and samplers walk in the coordinates'
+    numbers, and the density is one a unit of these: no Jacobian of pixels is added.
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+
+    @property
+    @abstractmethod
+    def coordinates(self) -> dist.transforms.Transform:
+        """From (n,) real numbers to (height, width) images."""
+
+    @abstractmethod
+    def log_density(self, numbers: Array) -> Array:
+        """Natural logarithm of the density a unit of (n,) numbers, up to a constant."""
+
+    @constraints.dependent_property(is_discrete=False, event_dim=2)
+    def support(self) -> constraints.Constraint:
+        """Images that sum to one."""
+        height, width = self.event_shape
+        return ImageSimplex((height, width), self.coordinates)
+
+    @validate_sample
+    def log_prob(self, value: Array) -> Array:
+        """Natural logarithm of the density of an image, a unit of its numbers."""
+        return self.log_density(self.coordinates.inv(value))

@@ -1,0 +1,208 @@
+"""Images of galaxies as a normal distribution of their coordinates: what every other prior must beat."""
+
+from typing import Any, ClassVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+from scarlet_sed.constraints import ImageSimplex
+from scarlet_sed.errors import DataError, ShapeError
+from scarlet_sed.parameters import as_float
+from scarlet_sed.priors.base import MorphologyPrior
+from scarlet_sed.priors.coordinates import ImageCoordinates
+from scarlet_sed.shared import Shared
+from scarlet_sed.typing import Array, HostArray
+
+FLOOR = 1e-3
+"""Share of the mean pixel that is added to every pixel of what is learnt from: an empty one has no coordinate."""
+
+
+@final
+class GaussianImages(Shared):
+    """A normal distribution in `ImageCoordinates`: principal axes, and one width for all others.
+
+    Args:
+        mean: (n - 1,) of the coordinates.
+        axes: (n - 1, axis) orthonormal directions.
+        deviations: (axis,) along these.
+        rest: deviation along any other.
+        shape: (height, width).
+        knee: see `ImageCoordinates`.
+    """
+
+    mean: Array
+    axes: Array
+    deviations: Array
+    rest: Array
+    shape: tuple[int, int] = eqx.field(static=True)
+    knee: float = eqx.field(static=True)
+
+    @staticmethod
+    def of(images: Any, rank: int = 256, knee: float | None = None) -> "GaussianImages":
+        """The distribution of (image, height, width) images, in all eight orientations.
+
+        Probabilistic principal components (Tipping & Bishop 1999, J. R. Stat. Soc. B 61, 611): the largest variances
+        as they are, and the mean of all others.
+
+        Args:
+            images: of any positive total.
+            rank: how many axes.
+            knee: see `ImageCoordinates`.
+
+        Raises:
+            DataError: if there are fewer images than axes, or an image has no light.
+            ShapeError: if they are no square images.
+        """
+        stamps = unit_images(images)
+        if stamps.shape[1] != stamps.shape[2]:
+            raise ShapeError(f"images of {stamps.shape[1:]}", fix="give square ones, which can be turned")
+        coordinates = ImageCoordinates(stamps.shape[1:], knee)
+        every = np.concatenate(orientations(stamps))
+        numbers = np.asarray(coordinates.inv(as_float(every)), np.float64)
+        count, size = numbers.shape
+        rank = min(rank, size)
+        if count <= rank:
+            raise DataError(f"{count // 8} images know no {rank} axes", fix="give more images, or ask for fewer axes")
+        mean = numbers.mean(axis=0)
+        away = numbers - mean
+        variances, axes = np.linalg.eigh(away.T @ away / (count - 1))
+        variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
+        rest = variances[rank:].mean() if rank < size else variances[-1]
+        least = _LEAST * variances[0]
+        return GaussianImages(
+            mean=as_float(mean),
+            axes=as_float(axes[:, :rank]),
+            deviations=as_float(np.sqrt(np.maximum(variances[:rank], least))),
+            rest=as_float(np.sqrt(max(rest, least))),
+            shape=coordinates.shape,
+            knee=coordinates.knee,
+        )
+
+    @property
+    def coordinates(self) -> ImageCoordinates:
+        """Of the images."""
+        return ImageCoordinates(self.shape, self.knee)
+
+    def numbers(self, white: Array) -> Array:
+        """(..., n - 1) coordinates of as many standard normal numbers."""
+        along = (white @ self.axes) * (self.deviations - self.rest)
+        return self.mean + self.rest * white + along @ self.axes.T
+
+    def white(self, numbers: Array) -> Array:
+        """(..., n - 1) standard normal numbers of coordinates."""
+        away = numbers - self.mean
+        along = (away @ self.axes) * (1 / self.deviations - 1 / self.rest)
+        return away / self.rest + along @ self.axes.T
+
+
+_LEAST = 1e-10
+"""Least variance, in units of the largest."""
+
+
+class WhiteImages(dist.transforms.Transform):
+    """Standard normal numbers onto images, see `GaussianImages`. It has no Jacobian: see `ImageCoordinates`.
+
+    Args:
+        base: the distribution that they are the standard normal numbers of.
+    """
+
+    domain = constraints.real_vector
+
+    def __init__(self, base: GaussianImages) -> None:
+        self.base = base
+
+    @property
+    def codomain(self) -> constraints.Constraint:
+        """Images that sum to one."""
+        return ImageSimplex(self.base.shape)
+
+    def __call__(self, x: Array) -> Array:
+        """(..., height, width) images of (..., n - 1) numbers."""
+        return self.base.coordinates(self.base.numbers(x))
+
+    def _inverse(self, y: Array) -> Array:
+        return self.base.white(self.base.coordinates.inv(y))
+
+    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
+        """Zero: densities are stated in the numbers."""
+        return jnp.zeros(x.shape[:-1])
+
+    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of images."""
+        return self.base.coordinates.forward_shape(shape)
+
+    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of numbers."""
+        return self.base.coordinates.inverse_shape(shape)
+
+    def tree_flatten(self) -> tuple:
+        """Its distribution is traced."""
+        return (self.base,), (("base",), {})
+
+
+@final
+class GaussianImagePrior(MorphologyPrior):
+    """Images whose coordinates are normally distributed, see `GaussianImages`.
+
+    Args:
+        base: the distribution, which all sources that have the prior share.
+    """
+
+    constructor_arguments: ClassVar = ("base",)
+    pytree_data_fields = ("base",)
+
+    def __init__(self, base: GaussianImages, *, validate_args: bool | None = None) -> None:
+        self.base = base
+        super().__init__(event_shape=base.shape, validate_args=validate_args)
+
+    @property
+    def coordinates(self) -> WhiteImages:
+        """Standard normal numbers."""
+        return WhiteImages(self.base)
+
+    def log_density(self, numbers: Array) -> Array:
+        """See `MorphologyPrior`."""
+        return -0.5 * jnp.sum(numbers**2 + np.log(2 * np.pi), axis=-1)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Images of unit sum."""
+        size = self.base.mean.shape[-1]
+        found: Array = self.coordinates(jax.random.normal(key, (*sample_shape, size)))
+        return found
+
+    @property
+    def mean(self) -> Array:
+        """The image in the middle, of zeros: not the average."""
+        found: Array = self.coordinates(jnp.zeros(self.base.mean.shape))
+        return found
+
+
+def unit_images(images: Any) -> HostArray:
+    """(image, height, width) images that sum to one, with a floor of light below.
+
+    Raises:
+        DataError: if one is not finite, negative somewhere, or has no light.
+        ShapeError: if they are no images.
+    """
+    stamps = np.asarray(images, np.float64)
+    if stamps.ndim != 3 or stamps.size == 0:
+        raise ShapeError(f"images of shape {stamps.shape}", fix="give an array (image, height, width)")
+    totals = stamps.sum(axis=(1, 2))
+    bad = np.flatnonzero(~(np.isfinite(totals) & (totals > 0) & (stamps.min(axis=(1, 2)) >= 0)))
+    if bad.size:
+        raise DataError(
+            f"{bad.size} images, of which number {bad[0]} is the first, are negative, not finite or dark",
+            fix="leave them out, or learn from noisy images by a way that knows of noise",
+        )
+    pixels = stamps.shape[1] * stamps.shape[2]
+    return (stamps / totals[:, None, None] + FLOOR / pixels) / (1 + FLOOR)
+
+
+def orientations(images: HostArray) -> tuple[HostArray, ...]:
+    """(image, side, side) images in the eight orientations of a square."""
+    turned = [np.rot90(images, number, axes=(1, 2)) for number in range(4)]
+    return (*turned, *(each[:, :, ::-1] for each in turned))
