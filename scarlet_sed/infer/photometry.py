@@ -88,7 +88,7 @@ def fit_photometry(
         seed: of the library.
         begin: gives (galaxy, start, n) unconstrained numbers for (galaxy, band) fluxes and errors (infinite where a
             band is missing), such as an amortized posterior's draws, instead of library and starts; all of these
-            starts are taken uphill.
+            starts are taken uphill. Galaxies that none of them fits begin at the library, too.
         progress: called with a line at times.
 
     Raises:
@@ -104,20 +104,33 @@ def fit_photometry(
     if not model.priors:
         raise ParameterError("nothing is free in this spectrum", fix="give parameters priors")
     spectrum(filters, _lowest_redshift(prior, known))  # filters and domain, once, on concrete numbers
-    key = jax.random.key(seed)
-    if begin is not None:
-        fitted = _fitted(model, filters, flux, error, known, begin(flux, error), steps, progress)
-        return _result(model, filters, flux, error, known, fitted, prior is not None)
-    first, drawn = starting_points(model, filters, flux, error, known, key, library, starts, progress)
-    fitted = _fitted(model, filters, flux, error, known, first, steps, progress)
-    if prior is not None:
+
+    def fitted(first: HostArray, rows: Any = slice(None)) -> _Fitted:
+        return _fitted(model, filters, flux[rows], error[rows], known[rows], first, steps, progress)
+
+    def from_library(rows: Any = slice(None)) -> _Fitted:
+        of = (model, filters, flux[rows], error[rows])
+        first, drawn = starting_points(*of, known[rows], jax.random.key(seed), library, starts, progress)
+        found = fitted(first, rows)
+        if prior is None:
+            return found
         # where redshift is right, age, dust and metallicity may still sit in a minor mode
-        best = fitted.position[np.arange(len(flux)), np.argmin(fitted.value, axis=1)]
-        there = np.asarray(redshifts(model, as_float(best)))
-        near = starts_around(model, filters, flux, error, drawn, there, _FEWEST)
-        again = _fitted(model, filters, flux, error, known, near, steps, progress)
-        fitted = _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(fitted, again, strict=True)))
-    return _result(model, filters, flux, error, known, fitted, prior is not None)
+        best = found.position[np.arange(len(found.value)), np.argmin(found.value, axis=1)]
+        near = starts_around(*of, drawn, np.asarray(redshifts(model, as_float(best))), _FEWEST)
+        return _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(found, fitted(near, rows), strict=True)))
+
+    def result(found: _Fitted) -> PhotometryFit:
+        return _result(model, filters, flux, error, known, found, prior is not None)
+
+    if begin is None:
+        return result(from_library())
+    begun = fitted(begin(flux, error))
+    found = result(begun)
+    poor = np.flatnonzero(~(found.chi2 <= _POOR * found.bands))
+    if not poor.size:
+        return found
+    progress(f"no start fits {poor.size} of {len(flux)} galaxies: these begin at a library, too")
+    return result(_joined(begun, from_library(poor), poor))
 
 
 def _lowest_redshift(prior: dist.Distribution | None, known: HostArray) -> float:
@@ -186,6 +199,19 @@ def _fitted(
     return _Fitted(position, value, hessian)
 
 
+def _joined(every: _Fitted, some: _Fitted, rows: np.ndarray) -> _Fitted:
+    """Fits of every galaxy, and more of some."""
+    others = np.ones(len(every.value), bool)
+    others[rows] = False
+    more = _Fitted(*(np.repeat(own[:, :1], new.shape[1], axis=1) for own, new in zip(every, some, strict=True)))
+    for wide, new in zip(more, some, strict=True):
+        wide[rows] = new
+    more.value[others] = np.inf
+    return _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(every, more, strict=True)))
+
+
+_POOR = 4.0
+"""Chi-square a band beyond which no start was near: a network may not know galaxies as bright or as odd."""
 _ROUNDS = ((1.0, 0.25), (1 / 3, 0.5), (1 / 8, 2.0))
 """Shares of the starts that go on, and how many of the steps they make."""
 _FEWEST = 4

@@ -64,7 +64,16 @@ def test_a_fit_from_few_drawn_starts_is_as_good_as_one_from_the_library():
     few = ss.fit_photometry(flux, error, begin=begin, **options)
     many = ss.fit_photometry(flux, error, library=2000, **options)
     np.testing.assert_allclose(few.log_posterior, many.log_posterior, atol=0.3)
-    assert few.modes.shape == (3, 6)
+
+    def lost(flux: np.ndarray, error: np.ndarray) -> np.ndarray:
+        """Starts that lead nowhere for the second galaxy."""
+        return np.where(np.arange(3)[:, None, None] == 1, np.nan, begin(flux, error))
+
+    said: list[str] = []
+    found = ss.fit_photometry(flux, error, begin=lost, library=2000, progress=said.append, **options)
+    assert any("no start fits" in line for line in said)
+    assert np.all(found.modes[1, :6] == -np.inf)
+    np.testing.assert_allclose(found.log_posterior, many.log_posterior, atol=0.3)
 
 
 def test_a_posterior_for_something_else_is_refused():

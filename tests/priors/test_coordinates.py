@@ -61,6 +61,6 @@ def test_derivatives_of_first_and_second_order():
     coordinates, own = ImageCoordinates((3, 4)), numbers((3, 4), 1.5)
     with jax.enable_x64(True):
         wide = jnp.asarray(own, jnp.float64)
-        check_grads(lambda x: jnp.sum(coordinates(x) ** 2), (wide,), order=2, rtol=1e-5)
+        check_grads(jax.jit(lambda x: jnp.sum(coordinates(x) ** 2)), (wide,), order=2, rtol=1e-5)
         jacobian = np.asarray(jax.jacfwd(coordinates)(wide)).reshape(12, 11)
     np.testing.assert_allclose(jacobian.sum(axis=0), 0.0, atol=1e-9)
