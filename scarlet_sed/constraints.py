@@ -87,10 +87,9 @@ class UnitDiscTransform(ParameterFreeTransform):
         return -2.0 * jnp.log1p(jnp.sum(jnp.square(x), axis=-1))
 
 
-class ImageSimplexTransform(ParameterFreeTransform):
-    """Vectors of height*width - 1 numbers onto images that sum to one: a softmax of an isometric zero-sum basis.
+class OntoImages(ParameterFreeTransform):
+    """Vectors of height*width - 1 numbers onto images that sum to one; a subclass says how.
 
-    Without the zero-sum basis the softmax has a flat direction (add a constant), which no sampler likes.
     Args:
         shape: (height, width) of the image.
     """
@@ -100,6 +99,19 @@ class ImageSimplexTransform(ParameterFreeTransform):
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
+
+    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:-1], *self.shape)
+
+    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:-2], math.prod(shape[-2:]) - 1)
+
+
+class ImageSimplexTransform(OntoImages):
+    """Vectors of height*width - 1 numbers onto images that sum to one: a softmax of an isometric zero-sum basis.
+
+    Without the zero-sum basis the softmax has a flat direction (add a constant), which no sampler likes.
+    """
 
     def __call__(self, x: Array) -> Array:
         logits = ZeroSumTransform(1)(x)
@@ -115,12 +127,6 @@ class ImageSimplexTransform(ParameterFreeTransform):
         pixels = math.prod(self.shape)
         log_parts = jax.nn.log_softmax(ZeroSumTransform(1)(x), axis=-1)
         return jnp.sum(log_parts, axis=-1) + 0.5 * math.log(pixels)
-
-    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (*shape[:-1], *self.shape)
-
-    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return (*shape[:-2], math.prod(shape[-2:]) - 1)
 
     def tree_flatten(self) -> tuple:
         return (), ((), {"shape": self.shape})

@@ -117,7 +117,7 @@ def fit_photometry(
         # where redshift is right, age, dust and metallicity may still sit in a minor mode
         best = found.position[np.arange(len(found.value)), np.argmin(found.value, axis=1)]
         near = starts_around(*of, drawn, np.asarray(redshifts(model, as_float(best))), _FEWEST)
-        return _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(found, fitted(near, rows), strict=True)))
+        return _beside(found, fitted(near, rows))
 
     def result(found: _Fitted) -> PhotometryFit:
         return _result(model, filters, flux, error, known, found, prior is not None)
@@ -207,7 +207,12 @@ def _joined(every: _Fitted, some: _Fitted, rows: np.ndarray) -> _Fitted:
     for wide, new in zip(more, some, strict=True):
         wide[rows] = new
     more.value[others] = np.inf
-    return _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(every, more, strict=True)))
+    return _beside(every, more)
+
+
+def _beside(one: _Fitted, other: _Fitted) -> _Fitted:
+    """Fits of the same galaxies, one after the other."""
+    return _Fitted(*(np.concatenate(pair, axis=1) for pair in zip(one, other, strict=True)))
 
 
 _POOR = 4.0

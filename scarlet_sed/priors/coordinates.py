@@ -9,10 +9,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from numpyro.distributions import constraints
-from numpyro.distributions.transforms import ParameterFreeTransform, ZeroSumTransform
+from numpyro.distributions.transforms import ZeroSumTransform
 
-from scarlet_sed.constraints import image_simplex
+from scarlet_sed.constraints import OntoImages
 from scarlet_sed.typing import Array
 
 _STEPS = 40
@@ -21,7 +20,7 @@ _DARK = 1e-6
 """In units of the knee: pixels below are as good as empty."""
 
 
-class ImageCoordinates(ParameterFreeTransform):
+class ImageCoordinates(OntoImages):
     """n - 1 real numbers onto images of n positive pixels that sum to one.
 
     It has no Jacobian: a density "in coordinates" is one a unit of these numbers, for fits and samplers alike.
@@ -31,11 +30,8 @@ class ImageCoordinates(ParameterFreeTransform):
         knee: flux fraction where a pixel turns from linear to logarithmic; None for that of the mean pixel.
     """
 
-    domain = constraints.real_vector
-    codomain = image_simplex
-
     def __init__(self, shape: tuple[int, int], knee: float | None = None) -> None:
-        self.shape = shape
+        super().__init__(shape)
         self.knee = 1.0 / math.prod(shape) if knee is None else knee
 
     def __call__(self, x: Array) -> Array:
@@ -53,14 +49,6 @@ class ImageCoordinates(ParameterFreeTransform):
     def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
         """Zero: densities are stated in the numbers."""
         return jnp.zeros(x.shape[:-1])
-
-    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of images."""
-        return (*shape[:-1], *self.shape)
-
-    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of numbers."""
-        return (*shape[:-2], math.prod(shape[-2:]) - 1)
 
     def tree_flatten(self) -> tuple:
         """It holds nothing that could be traced."""
