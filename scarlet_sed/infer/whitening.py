@@ -19,11 +19,13 @@ from scarlet_sed.infer.covariance import is_image
 from scarlet_sed.infer.families import Family, FamilyValues, Place, padded_count
 from scarlet_sed.infer.program import Program
 from scarlet_sed.parameters import as_float, to_device
+from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.typing import Array, HostArray
 
 _SHRINKAGE = 0.15  # towards the diagonal: 25 probes know a correlation to 0.2
 _TRUST = 0.05  # largest scale of logarithms, logits and the like: where data say nothing, a step stays a few per cent
 _SMALLEST = 1.0  # of the same for real numbers, in their own unit
+_OF_IMAGES = 0.2  # of the same for the numbers of a morphology prior, as wide as one: the first step is five times this
 _MOST_WEAKENED = 100.0  # steps are at most ten times those that the noise would allow
 
 
@@ -130,6 +132,8 @@ def whiten(
 def _trust(family: Family, unconstrained: Array, pixel_scale: float) -> HostArray:
     """Largest scale of each number of a family: half a model pixel for positions, a share of other real numbers."""
     u = np.asarray(unconstrained, float)
+    if isinstance(family.prior, MorphologyPrior):
+        return np.full_like(u, _OF_IMAGES)
     if not isinstance(base_support(family.prior), (type(constraints.real), type(constraints.real_vector))):
         return np.full_like(u, _TRUST)
     if family.shape == (2,):  # positions and shifts

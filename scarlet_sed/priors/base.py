@@ -15,7 +15,8 @@ class MorphologyPrior(dist.Distribution):
     """A prior on images that sum to one: the flux is its spectrum's, and no prior's.
 
     To add one, write a final class with `coordinates` and `log_density`. Fits and samplers walk in the coordinates'
-    numbers, and the density is one a unit of these: no Jacobian of pixels is added.
+    numbers, and the density is one a unit of these: no Jacobian of pixels is added. Numbers should be about as wide as
+    one: optimizers take steps of that size where the data say nothing.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import scipy.linalg
 from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import ImageSimplex
@@ -25,17 +26,23 @@ FLOOR = 1e-3
 class GaussianImages(Shared):
     """A normal distribution in `ImageCoordinates`: principal axes, and one width for all others.
 
+    Its standard normal numbers lie along the axes, the widest first, so that what the data say of one says little of
+    another. The others complete them to a basis by Householder's reflections, which are cheap where axes are few.
+
     Args:
         mean: (n - 1,) of the coordinates.
-        axes: (n - 1, axis) orthonormal directions.
-        deviations: (axis,) along these.
+        reflectors: (n - 1, axis) vectors whose reflections turn the first unit vectors onto the axes.
+        triangle: (axis, axis) of their product I - V T V^T (Schreiber & Van Loan 1989, SIAM J. Sci. Stat. Comput. 10,
+            53), see `triangle_of`.
+        deviations: (axis,) along the axes.
         rest: deviation along any other.
         shape: (height, width).
         knee: see `ImageCoordinates`.
     """
 
     mean: Array
-    axes: Array
+    reflectors: Array
+    triangle: Array
     deviations: Array
     rest: Array
     shape: tuple[int, int] = eqx.field(static=True)
@@ -73,9 +80,11 @@ class GaussianImages(Shared):
         variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
         rest = variances[rank:].mean() if rank < size else variances[-1]
         least = _LEAST * variances[0]
+        reflectors = reflectors_onto(axes[:, :rank])
         return GaussianImages(
             mean=as_float(mean),
-            axes=as_float(axes[:, :rank]),
+            reflectors=as_float(reflectors),
+            triangle=as_float(triangle_of(reflectors)),
             deviations=as_float(np.sqrt(np.maximum(variances[:rank], least))),
             rest=as_float(np.sqrt(max(rest, least))),
             shape=coordinates.shape,
@@ -87,16 +96,33 @@ class GaussianImages(Shared):
         """Of the images."""
         return ImageCoordinates(self.shape, self.knee)
 
+    @property
+    def scales(self) -> Array:
+        """(n - 1,) deviation along each standard normal number."""
+        rest = jnp.broadcast_to(self.rest, (self.mean.shape[-1] - self.deviations.shape[-1],))
+        return jnp.concatenate([self.deviations, rest])
+
     def numbers(self, white: Array) -> Array:
         """(..., n - 1) coordinates of as many standard normal numbers."""
-        along = (white @ self.axes) * (self.deviations - self.rest)
-        return self.mean + self.rest * white + along @ self.axes.T
+        along = white * self.scales
+        return self.mean + along - ((along @ self.reflectors) @ self.triangle.T) @ self.reflectors.T
 
     def white(self, numbers: Array) -> Array:
         """(..., n - 1) standard normal numbers of coordinates."""
         away = numbers - self.mean
-        along = (away @ self.axes) * (1 / self.deviations - 1 / self.rest)
-        return away / self.rest + along @ self.axes.T
+        return (away - ((away @ self.reflectors) @ self.triangle) @ self.reflectors.T) / self.scales
+
+
+def reflectors_onto(axes: HostArray) -> HostArray:
+    """(n, axis) Householder's vectors that turn the first unit vectors onto orthonormal axes, but for their signs."""
+    (raw, _), _ = scipy.linalg.qr(axes, mode="raw")
+    return np.tril(raw, -1) + np.eye(*axes.shape)
+
+
+def triangle_of(reflectors: HostArray) -> HostArray:
+    """(axis, axis) T so that I - V T V^T is orthogonal, whatever the (n, axis) vectors V were rounded to."""
+    products = reflectors.T @ reflectors
+    return np.linalg.inv(np.triu(products, 1) + np.diag(np.diag(products)) / 2)
 
 
 _LEAST = 1e-10

@@ -12,7 +12,14 @@ from scarlet_sed.errors import DataError, ShapeError
 from scarlet_sed.infer.families import build_families
 from scarlet_sed.infer.sampling.prior_text import prior_text
 from scarlet_sed.parameters import Parameter
-from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages, orientations, unit_images
+from scarlet_sed.priors.gaussian import (
+    GaussianImagePrior,
+    GaussianImages,
+    orientations,
+    reflectors_onto,
+    triangle_of,
+    unit_images,
+)
 
 
 def images(count: int = 60, side: int = 8, seed: int = 1) -> np.ndarray:
@@ -38,11 +45,26 @@ def test_white_numbers_of_what_was_learnt_from_are_standard_normal(base):
     white = np.asarray(base.white(numbers), float)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-3)
     # along the axes one by one, along all others on average
-    axes = np.asarray(base.axes, float)
-    along = white @ axes
-    np.testing.assert_allclose(along.std(axis=0, ddof=1), 1, rtol=1e-2)
-    rest = white - along @ axes.T
-    assert np.sum(rest**2) / len(white) / (white.shape[1] - axes.shape[1]) == pytest.approx(1, rel=2e-2)
+    axes = base.deviations.size
+    np.testing.assert_allclose(white[:, :axes].std(axis=0, ddof=1), 1, rtol=1e-2)
+    assert np.mean(white[:, axes:] ** 2) == pytest.approx(1, rel=2e-2)
+
+
+def test_white_numbers_do_not_go_with_each_other(base):
+    numbers = base.coordinates.inv(np.concatenate(orientations(unit_images(images()))).astype(np.float32))
+    together = np.cov(np.asarray(base.white(numbers), float)[:, : base.deviations.size].T)
+    np.testing.assert_allclose(together, np.eye(len(together)), atol=1e-2)
+
+
+@pytest.mark.parametrize("rank", (1, 20, 63))
+def test_reflections_of_rounded_vectors_turn_and_do_nothing_else(rank):
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(63, rank)))[0]
+    vectors = reflectors_onto(axes)
+    turned = np.eye(63) - vectors @ triangle_of(vectors) @ vectors.T
+    np.testing.assert_allclose(np.abs(np.sum(turned[:, :rank] * axes, axis=0)), 1, atol=1e-12)
+    rounded = vectors.astype(np.float16).astype(float)
+    turned = np.eye(63) - rounded @ triangle_of(rounded) @ rounded.T
+    np.testing.assert_allclose(turned.T @ turned, np.eye(63), atol=1e-12)
 
 
 def test_white_numbers_can_be_gone_back(base):

@@ -1,0 +1,155 @@
+"""Blends of two galaxies of the recipe, with truth: what priors on images are compared on."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+import scarlet_sed as ss
+from scarlet_sed.morphology.base import PixelGrid
+from scarlet_sed.parameters import resolve
+from scarlet_sed.priors.procedural import GALAXIES, Recipe, stamp
+
+BANDS = tuple(f"jwst_{name}" for name in ("f115w", "f150w", "f200w", "f277w", "f444w"))
+FWHM = (2.4, 2.5, 2.7, 3.4, 5.0)
+"""Pixels: NIRCam's at 0.03 arcsec, the two bluest a little wider, so that the frame's pixels resolve them."""
+SCALE = 0.03
+SIGMA = 1.0
+"""nJy of noise a pixel, in every band."""
+SIDE = 56
+STAMP = 32
+SIGNALS = (20, 50, 100)
+"""Signal-to-noise of each galaxy's own light, mean over the bands."""
+APART = (3.0, 6.0, 10.0)
+"""Pixels between the centres."""
+COLOURS = ("similar", "different")
+
+
+class Blend(NamedTuple):
+    """One blend.
+
+    Args:
+        data: with noise.
+        images: (2, y, x) light fractions.
+        fluxes: (2, band) nJy.
+        places: (2, 2) arcsec.
+        signal, apart, colours: which of `SIGNALS`, `APART`, `COLOURS` it has.
+    """
+
+    data: ss.Observation
+    images: np.ndarray
+    fluxes: np.ndarray
+    places: np.ndarray
+    signal: float
+    apart: float
+    colours: str
+
+
+def cells() -> list[tuple[float, float, str]]:
+    """All signals, distances and colours."""
+    return [(signal, apart, colours) for signal in SIGNALS for apart in APART for colours in COLOURS]
+
+
+def blank() -> ss.Observation:
+    """Five bands without light."""
+    psfs = [ss.PSF.gaussian(fwhm=fwhm) for fwhm in FWHM]
+    return ss.Observation(np.zeros((len(BANDS), SIDE, SIDE)), BANDS, psfs, sigma=SIGMA, pixel_scale=SCALE, name="five")
+
+
+def blend(seed: int, recipe: Recipe = GALAXIES) -> Blend:
+    """Number `seed` of the blends; all cells take turns."""
+    signal, apart, colours = cells()[seed % len(cells())]
+    rng = np.random.default_rng([20_000_000, seed])
+    images = np.stack([stamp(rng, STAMP, recipe) for _ in range(2)])
+    images = images / images.sum(axis=(1, 2), keepdims=True)
+    angle = rng.uniform(0, 2 * np.pi)
+    half = 0.5 * apart * SCALE * np.array([np.cos(angle), np.sin(angle)])
+    places = np.stack([half, -half]) + rng.uniform(-0.5, 0.5, 2) * SCALE
+    slope = 0.2 * rng.normal() + np.array([0.0, 0.05]) if colours == "similar" else np.array([0.6, -0.6])
+    spectra = np.exp(slope[:, None] * np.linspace(-1, 1, len(BANDS)))
+    seen = blank()
+    frame = ss.Frame.covering(seen)
+    fluxes = []
+    for image, spectrum, place in zip(images, spectra, places, strict=True):
+        light = ss.render(ss.Scene({"a": source(place, spectrum, ss.Pixels(image, SCALE))}, frame), seen)
+        alone = np.sqrt(np.sum((np.asarray(light) / SIGMA) ** 2, axis=(1, 2)))
+        fluxes.append(spectrum * signal / alone.mean())
+    galaxies = {
+        name: source(place, flux, ss.Pixels(image, SCALE))
+        for name, place, flux, image in zip("ab", places, fluxes, images, strict=True)
+    }
+    clean = np.asarray(ss.render(ss.Scene(galaxies, frame), seen))
+    data = seen.with_data(clean + SIGMA * rng.normal(size=clean.shape))
+    return Blend(data, images, np.array(fluxes), places, signal, apart, colours)
+
+
+def source(place: np.ndarray, flux: object, shape: ss.Morphology, free: float | None = None) -> ss.Source:
+    """A galaxy; its place is free within `free` arcsec."""
+    where = place if free is None else ss.Parameter(np.asarray(place), dist.Normal(np.asarray(place), free))
+    return ss.Source(where, ss.FreeSpectrum(flux, BANDS) * shape)
+
+
+def seen_shape(shape: ss.Morphology, place: np.ndarray) -> np.ndarray:
+    """(y, x) unit-flux light of a shape through the model's own narrow PSF, over the whole frame."""
+    steps = np.arange(SIDE) - (SIDE - 1) / 2
+    matrix = np.eye(2) / SCALE
+    x, y = jnp.asarray(steps - place[0] / SCALE), jnp.asarray(steps - place[1] / SCALE)
+    light = np.asarray(resolve(shape).evaluate(PixelGrid(x, y, jnp.asarray(matrix), jnp.asarray(0.7))), float)
+    return light / light.sum()
+
+
+class Errors(NamedTuple):
+    """Of one galaxy.
+
+    Args:
+        shape: L2 norm of the difference of the unit-flux images over that of the truth.
+        similarity: structural similarity (Wang et al. 2004, IEEE Trans. Image Process. 13, 600).
+        flux: relative error of the flux, mean over the bands.
+        colour: error in mag of the bluest less the reddest band.
+    """
+
+    shape: float
+    similarity: float
+    flux: float
+    colour: float
+
+
+def errors(scene: ss.Scene, made: Blend) -> list[Errors]:
+    """Of both galaxies of a fitted scene."""
+    found = []
+    for number, name in enumerate("ab"):
+        galaxy = scene.sources[name]
+        component = next(galaxy.light.components())[1]
+        place = np.asarray(getattr(galaxy.position, "value", galaxy.position), float)
+        known = seen_shape(ss.Pixels(made.images[number], SCALE), made.places[number])
+        guess = seen_shape(component.morphology, place)
+        flux = np.asarray(component.spectrum.flux.value, float)
+        ratio = flux / made.fluxes[number]
+        found.append(
+            Errors(
+                float(np.linalg.norm(guess - known) / np.linalg.norm(known)),
+                similarity(guess, known),
+                float(ratio.mean() - 1),
+                float(-2.5 * np.log10(ratio[0] / ratio[-1])),
+            )
+        )
+    return found
+
+
+def similarity(one: np.ndarray, other: np.ndarray, sigma: float = 1.5) -> float:
+    """Mean structural similarity of two images within the square around the second that holds 99 % of its light."""
+    from scipy.ndimage import gaussian_filter
+
+    span = other.max()
+    a, b = (0.01 * span) ** 2, (0.03 * span) ** 2
+    mean_one, mean_other = gaussian_filter(one, sigma), gaussian_filter(other, sigma)
+    one_one = gaussian_filter(one**2, sigma) - mean_one**2
+    other_other = gaussian_filter(other**2, sigma) - mean_other**2
+    both = gaussian_filter(one * other, sigma) - mean_one * mean_other
+    top = (2 * mean_one * mean_other + a) * (2 * both + b)
+    level = np.sort(other.ravel())[::-1]
+    bright = other >= level[np.searchsorted(np.cumsum(level), 0.99 * level.sum())]
+    found = top / ((mean_one**2 + mean_other**2 + a) * (one_one + other_other + b))
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    return float(found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean())
