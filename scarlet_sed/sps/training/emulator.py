@@ -14,7 +14,7 @@ from scarlet_sed.errors import DataError
 from scarlet_sed.sps.domain import DOMAIN
 from scarlet_sed.sps.emulator.network import LineTable, Perceptron
 from scarlet_sed.sps.emulator.neural import NeuralEmulator
-from scarlet_sed.sps.emulator.weights import basis_arrays, perceptron_arrays, read_header, read_weights, write_weights
+from scarlet_sed.sps.emulator.weights import basis_arrays, perceptron_arrays, read_emulator, read_header, write_emulator
 from scarlet_sed.sps.training import dataset
 from scarlet_sed.sps.training.source import PARTS, RowSource
 from scarlet_sed.sps.training.train import Recipe, train
@@ -74,7 +74,7 @@ def train_emulator(
             that is to be kept.
     """
     start, done, records = time.monotonic(), {}, {}
-    given = None if start_from is None else _of_same_axes(read_weights(start_from), source)
+    given = None if start_from is None else _of_same_axes(read_emulator(start_from), source)
     wanted = recipes(steps, hidden)
     for part, fresh in ((part, wanted[part]) for part in source.parts):
         left = seconds - (time.monotonic() - start)
@@ -104,8 +104,8 @@ def train_emulator(
         records[part] |= {} if begun is None else {"before": begun.record}
     arrays = _arrays(source, done)
     header = _header(source, {"rows": rows, "seed": seed, "parts": records, **json.loads(source.provenance)})
-    write_weights(out, arrays, header)
-    return read_weights(out)
+    write_emulator(out, arrays, header)
+    return read_emulator(out)
 
 
 def _of_same_axes(emulator: NeuralEmulator, source: RowSource) -> NeuralEmulator:

@@ -1,0 +1,128 @@
+"""Images as an energy on top of a normal distribution: a network says where galaxies are likelier than that."""
+
+import math
+from itertools import pairwise
+from typing import ClassVar, final
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from scarlet_sed.priors.base import MorphologyPrior
+from scarlet_sed.priors.gaussian import GaussianImages, WhiteImages
+from scarlet_sed.shared import Shared
+from scarlet_sed.typing import Array
+
+LEVELS = (0.1, 10.0)
+"""Noise, in units of the coordinates, that an energy is trained for."""
+_WAVES = 4
+
+
+class EnergyNetwork(eqx.Module):
+    """A network with one number as output: residual layers of SiLU, which never outgrow a straight line.
+
+    Args:
+        matrices, biases: of the layers, (in, out) and (out,).
+    """
+
+    matrices: tuple[Array, ...]
+    biases: tuple[Array, ...]
+
+    @staticmethod
+    def initial(key: Array, axes: int, width: int, layers: int) -> "EnergyNetwork":
+        """Random weights.
+
+        Args:
+            key: of the random numbers.
+            axes: numbers of an image that it looks at.
+            width: of its layers.
+            layers: how many.
+        """
+        sizes = [axes + 2 * _WAVES, *(width,) * layers, 1]
+        keys = jax.random.split(key, len(sizes) - 1)
+        pairs = list(pairwise(sizes))
+        matrices = [jax.random.normal(k, pair) / math.sqrt(pair[0]) for k, pair in zip(keys, pairs, strict=True)]
+        matrices[-1] = 0.1 * matrices[-1]
+        return EnergyNetwork(tuple(matrices), tuple(jnp.zeros(size) for size in sizes[1:]))
+
+    @property
+    def axes(self) -> int:
+        """Numbers of an image that it looks at."""
+        return self.matrices[0].shape[0] - 2 * _WAVES
+
+    def __call__(self, white: Array, log_level: Array) -> Array:
+        """The energy of (axes,) white numbers at a noise level, given by its natural logarithm."""
+        low, high = np.log(LEVELS)
+        phase = np.pi * jnp.arange(1, _WAVES + 1) * (log_level - low) / (high - low)
+        hidden = jnp.concatenate([white, jnp.cos(phase), jnp.sin(phase)])
+        for number, (matrix, bias) in enumerate(zip(self.matrices[:-1], self.biases[:-1], strict=True)):
+            change = jax.nn.silu(hidden @ matrix + bias)
+            hidden = hidden + change if number else change
+        return (hidden @ self.matrices[-1] + self.biases[-1])[0]
+
+
+@final
+class EnergyImages(Shared):
+    """Images seen through noise in their coordinates, as a normal distribution times exp(-energy).
+
+    Through noise of deviation `level`, a normal distribution is a wider one, and its standard normal numbers are what
+    the energy is a function of: log p = -|w|^2 / 2 - E(w). Far out E grows no faster than a straight line, so that
+    p can be integrated whatever was learnt.
+
+    Args:
+        base: the images without noise.
+        network: the energy of the numbers along the widest axes.
+        level: () noise.
+    """
+
+    base: GaussianImages
+    network: EnergyNetwork
+    level: Array
+
+    @property
+    def wider(self) -> GaussianImages:
+        """The normal distribution of images seen through the noise."""
+        deviations, rest = (jnp.sqrt(s**2 + self.level**2) for s in (self.base.deviations, self.base.rest))
+        return eqx.tree_at(lambda b: (b.deviations, b.rest), self.base, (deviations, rest))
+
+    def log_density(self, white: Array) -> Array:
+        """Natural logarithm of the density a unit of (n - 1,) white numbers, up to a constant."""
+        own = white[: self.network.axes]
+        return -0.5 * jnp.sum(white**2) - self.network(own, jnp.log(self.level))
+
+    def at(self, level: Array | float) -> "EnergyImages":
+        """The same through another noise, within `LEVELS`."""
+        return eqx.tree_at(lambda e: e.level, self, jnp.asarray(level, self.level.dtype))
+
+
+@final
+class EnergyPrior(MorphologyPrior):
+    """Images by a learnt energy, see `EnergyImages`. Its gradient is the score: fits and samplers see one density.
+
+    Args:
+        images: what was learnt, which all sources that have the prior share.
+    """
+
+    constructor_arguments: ClassVar = ("images",)
+    pytree_data_fields = ("images",)
+
+    def __init__(self, images: EnergyImages, *, validate_args: bool | None = None) -> None:
+        self.images = images
+        super().__init__(event_shape=images.base.shape, validate_args=validate_args)
+
+    @property
+    def coordinates(self) -> WhiteImages:
+        """Standard normal numbers, were it not for the energy."""
+        return WhiteImages(self.images.wider)
+
+    def log_density(self, numbers: Array) -> Array:
+        """See `MorphologyPrior`."""
+        found: Array = jnp.vectorize(self.images.log_density, signature="(n)->()")(numbers)
+        return found
+
+    @property
+    def mean(self) -> Array:
+        """The image in the middle of the normal distribution: not the average."""
+        found: Array = self.coordinates(jnp.zeros(self.images.base.mean.shape))
+        return found
