@@ -43,7 +43,10 @@ from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter, Tied, parameter
 from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.photometry.filters import Filter, Filters
+from scarlet_sed.priors.energy import EnergyImages, EnergyPrior
 from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
+from scarlet_sed.priors.score import ScoreOnly
+from scarlet_sed.priors.sparsity import SparsityPrior
 from scarlet_sed.scene import Scene, Source
 from scarlet_sed.scene.screen import DustScreen
 from scarlet_sed.spectrum.base import BandLight, Spectrum
@@ -113,6 +116,7 @@ _LATER = {
     "AmortizedPosterior": "scarlet_sed.amortized.posterior",
     "load_amortized": "scarlet_sed.amortized.file",
     "map_properties": "scarlet_sed.amortized.resolved",
+    "sampling_gate": "scarlet_sed.priors.gate",
     "spectrum_moves": "scarlet_sed.amortized.moves",
     "photoz": "scarlet_sed.amortized.photoz",
     "ResolvedProperties": "scarlet_sed.amortized.resolved",
@@ -155,6 +159,8 @@ __all__ = [
     "DustEmission",
     "DustScreen",
     "EllipticityPrior",
+    "EnergyImages",
+    "EnergyPrior",
     "Engine",
     "ExactSynthesis",
     "Exponential",
@@ -193,9 +199,11 @@ __all__ = [
     "SampleStatus",
     "ScarletSEDError",
     "Scene",
+    "ScoreOnly",
     "Sersic",
     "SmoothImage",
     "Source",
+    "SparsityPrior",
     "Spectrum",
     "Starlet",
     "StellarPopulation",
@@ -238,6 +246,7 @@ __all__ = [
     "render",
     "render_sources",
     "sample",
+    "sampling_gate",
     "save_posterior",
     "save_scene",
     "simulate",

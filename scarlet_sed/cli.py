@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--quiet", action="store_true", help="no progress bars, no summary")
     _population_commands(commands)
     _posterior_commands(commands)
+    _prior_commands(commands)
     return top
 
 
@@ -135,6 +136,25 @@ def _posterior_commands(commands: Any) -> None:
     maps.add_argument("--seed", type=int, default=0, help="of everything random (0)")
 
 
+def _prior_commands(commands: Any) -> None:
+    prior = commands.add_parser("prior", help="priors on images of galaxies, learnt")
+    train = prior.add_subparsers(dest="action", required=True).add_parser(
+        "train", help="learn from galaxies made up by rules, or from images, in as many sittings as it takes"
+    )
+    usual = pipeline.PriorOptions()
+    train.add_argument("--out", default="prior.npz", help="the prior (prior.npz)")
+    train.add_argument("--side", type=int, default=usual.side, help=f"pixels of galaxies made up ({usual.side})")
+    train.add_argument("--galaxies", type=int, default=usual.galaxies, help=f"how many of these ({usual.galaxies})")
+    train.add_argument("--images", help="a .npy file of noiseless images to learn from instead")
+    train.add_argument("--axes", type=int, default=usual.axes, help=f"of the normal distribution ({usual.axes})")
+    train.add_argument("--steps", type=int, default=usual.steps, help=f"of the energy; 0 for none ({usual.steps})")
+    train.add_argument("--width", type=int, default=usual.width, help=f"of the energy's layers ({usual.width})")
+    train.add_argument("--level", type=float, default=usual.level, help=f"noise of the energy ({usual.level})")
+    train.add_argument("--seed", type=int, default=usual.seed, help=f"of the galaxies made up ({usual.seed})")
+    train.add_argument("--folder", help="for images and checkpoint (in the user's cache)")
+    train.add_argument("--minutes", type=float, default=55.0, help="length of this sitting (55)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, or 2 for bad input."""
     given = parser().parse_args(arguments)
@@ -158,6 +178,9 @@ def run(given: argparse.Namespace) -> str:
         return _run_populations(given)
     if given.command == "posterior":
         return _run_posterior(given)
+    if given.command == "prior":
+        options = pipeline.PriorOptions(**{name: getattr(given, name) for name in pipeline.PriorOptions._fields})
+        return pipeline.train_prior(options, given.out, given.folder, given.minutes, _progress)
     if given.command == "photoz":
         names = (given.flux, given.error)
         return pipeline.run_photoz(given.catalog, given.posterior, given.out, names, given.id)
@@ -165,8 +188,8 @@ def run(given: argparse.Namespace) -> str:
         return _run_sample(given)
     if given.command == "map":
         wanted = ("source", "observation", "redshift", "least", "draws", "seed")
-        options = pipeline.MapOptions(**{name: getattr(given, name) for name in wanted}, binned=not given.no_bins)
-        return pipeline.run_map(given.given, given.posterior, given.out, options, _progress)
+        asked = pipeline.MapOptions(**{name: getattr(given, name) for name in wanted}, binned=not given.no_bins)
+        return pipeline.run_map(given.given, given.posterior, given.out, asked, _progress)
     if given.command == "demo":
         outcome = pipeline.run_demo(given.out, given.seed, progress=not given.quiet)
     else:

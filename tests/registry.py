@@ -1,4 +1,4 @@
-"""Every morphology, spectrum and dust curve, once: the laws of their interfaces run over these lists.
+"""Every morphology, prior on images, spectrum and dust curve, once: the laws of their interfaces run over these lists.
 
 To add one, add a line: its name, how to make an instance with priors on the parameters that are usually free, and edge
 cases (values by path) at which it must stay finite.
@@ -16,7 +16,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import EllipticityPrior
+from scarlet_sed.constraints import EllipticityPrior, SmoothImage
 from scarlet_sed.dust.attenuation_curves import Calzetti, CharlotFall, KriekConroy, Salim
 from scarlet_sed.dust.base import Attenuation, Curve
 from scarlet_sed.dust.extinction_curves import CCM89, LMC, SMC
@@ -26,8 +26,12 @@ from scarlet_sed.morphology.pixels import Pixels
 from scarlet_sed.morphology.point import Point
 from scarlet_sed.morphology.sersic import Exponential, Sersic
 from scarlet_sed.morphology.starlet import Starlet
-from scarlet_sed.parameters import Parameter, resolve
+from scarlet_sed.parameters import Parameter, as_float, resolve
 from scarlet_sed.photometry.filters import Filters
+from scarlet_sed.priors.energy import EnergyImages, EnergyNetwork, EnergyPrior
+from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
+from scarlet_sed.priors.score import ScoreOnly
+from scarlet_sed.priors.sparsity import SparsityPrior
 from scarlet_sed.spectrum.base import Spectrum
 from scarlet_sed.spectrum.blackbody import BlackBody
 from scarlet_sed.spectrum.free import FreeSpectrum
@@ -94,6 +98,40 @@ MORPHOLOGIES: dict[str, Case] = {
     ),
     "pixels": Case(lambda: Pixels.from_image(blob(), 0.03), ({"image": np.eye(9, 11) / 9},)),
     "starlet": Case(lambda: Starlet.from_image(blob(), 0.03)),
+}
+
+
+def galaxies(count: int = 60, side: int = 8, seed: int = 1) -> np.ndarray:
+    """(count, side, side) round and long Gaussians of many sizes."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    found = []
+    for _ in range(count):
+        a, b = rng.uniform(0.8, 2.5, 2)
+        turn = rng.uniform(0, np.pi)
+        u, v = x * np.cos(turn) + y * np.sin(turn), -x * np.sin(turn) + y * np.cos(turn)
+        found.append(np.exp(-0.5 * ((u / a) ** 2 + (v / b) ** 2)))
+    return np.array(found)
+
+
+def towards_the_middle(image: jax.Array) -> jax.Array:
+    """The score of pixels that are normally distributed."""
+    y, x = np.mgrid[:8, :8] - 3.5
+    return -jnp.asarray(50.0 * (1 + x**2 + 2 * y**2), image.dtype) * image
+
+
+def energy_images() -> EnergyImages:
+    network = EnergyNetwork.initial(jax.random.key(3), 20, 16, 2)
+    base = GaussianImages.of(galaxies(), rank=20)
+    return EnergyImages(base, jax.tree.map(lambda a: as_float(4 * a), network), as_float(0.3), refusal="")
+
+
+IMAGE_PRIORS: dict[str, Callable[[], dist.Distribution]] = {
+    "smooth": lambda: SmoothImage((8, 8)),
+    "sparse": lambda: SparsityPrior((8, 8), scales=2),
+    "normal": lambda: GaussianImagePrior(GaussianImages.of(galaxies(), rank=20)),
+    "energy": lambda: EnergyPrior(energy_images()),
+    "score only": lambda: ScoreOnly(towards_the_middle, (8, 8)),
 }
 
 

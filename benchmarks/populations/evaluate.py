@@ -29,7 +29,7 @@ from scarlet_sed.pipeline.comparing import BANDS, Comparison, Draw, compare_engi
 from scarlet_sed.pipeline.populations import default_grid
 from scarlet_sed.sps.basis import BasisSynthesis
 from scarlet_sed.sps.emulator.shipped import shipped_path
-from scarlet_sed.sps.emulator.weights import read_header, read_emulator
+from scarlet_sed.sps.emulator.weights import read_emulator, read_header
 from scarlet_sed.sps.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))

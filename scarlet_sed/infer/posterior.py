@@ -14,6 +14,7 @@ from scarlet_sed.infer.families import Family, FamilyValues, Place
 from scarlet_sed.infer.program import Program
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.parameters import Parameter, free_parameters, set_values
+from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
 
@@ -124,8 +125,15 @@ class LogPosterior:
         return {o.name: image for o, image in zip(self.observations, drawn, strict=True)}
 
     def require_proper_priors(self) -> None:
-        """Raise `ImproperPriorError` naming the parameters whose prior is not a density."""
+        """Raise `ImproperPriorError` naming the parameters whose prior is not a density, or is one for fits only."""
         families = self.program.families
+        for path, place in self.places.items():
+            prior = families[place.family].prior
+            if isinstance(prior, MorphologyPrior) and prior.refusal:
+                raise ImproperPriorError(
+                    f"{path} has a {type(prior).__name__} prior, which is for fits: {prior.refusal}",
+                    fix="give it a prior with a density, such as ss.GaussianImagePrior, or freeze it",
+                )
         improper = [path for path, place in self.places.items() if families[place.family].flat]
         if improper:
             raise ImproperPriorError(

@@ -25,7 +25,8 @@ from scarlet_sed.typing import Array, HostArray
 _SHRINKAGE = 0.15  # towards the diagonal: 25 probes know a correlation to 0.2
 _TRUST = 0.05  # largest scale of logarithms, logits and the like: where data say nothing, a step stays a few per cent
 _SMALLEST = 1.0  # of the same for real numbers, in their own unit
-_OF_IMAGES = 0.2  # of the same for the numbers of a morphology prior, as wide as one: the first step is five times this
+_OF_IMAGES = 0.2  # of the same for the numbers of a morphology prior, which are as wide as one
+_CAUTION = 0.3  # of the scales of such numbers: each of them moves all pixels, and hundreds step together
 _MOST_WEAKENED = 100.0  # steps are at most ten times those that the noise would allow
 
 
@@ -113,12 +114,14 @@ def whiten(
     unconstrained = plain.centre
     weaken = float(np.clip(misfit, 1.0, _MOST_WEAKENED))
     pixel_scale = float(np.abs(np.linalg.det(np.asarray(program.matrix))) ** -0.5)
-    trust = [_trust(f, u, pixel_scale) for f, u in zip(program.families, unconstrained, strict=True)]
+    pairs = list(zip(program.families, unconstrained, strict=True))
+    trust = [_trust(f, u, pixel_scale) for f, u in pairs]
     extra = [np.asarray(p, float) + limit**-2.0 for p, limit in zip(prior, trust, strict=True)]
     of_images = [e for e, u in zip(extra, unconstrained, strict=True) if is_image(u)]
+    caution = [_CAUTION if isinstance(f.prior, MorphologyPrior) else 1.0 for f, u in pairs if is_image(u)]
     scales = tuple(
-        as_float(1 / np.sqrt(np.asarray(s, float) / (len(gradients) * weaken) + e))
-        for s, e in zip(squares, of_images, strict=True)
+        as_float(share / np.sqrt(np.asarray(s, float) / (len(gradients) * weaken) + e))
+        for share, s, e in zip(caution, squares, of_images, strict=True)
     )
     samples = np.asarray(gradients, float)
     likelihood = np.einsum("pbi,pbj->bij", samples, samples) / (len(samples) * weaken)

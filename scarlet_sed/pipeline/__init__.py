@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Any
 from scarlet_sed.pipeline.checking import run_check
 from scarlet_sed.pipeline.fitting import Outcome, run_demo, run_fit
 from scarlet_sed.pipeline.populations import PARTS, build_grid, evaluate, train
+from scarlet_sed.pipeline.prior_options import PriorOptions
 from scarlet_sed.pipeline.sample_options import SampleOptions
 
 if TYPE_CHECKING:
     from scarlet_sed.pipeline.amortized import evaluate_posterior, run_photoz, train_posterior
     from scarlet_sed.pipeline.mapping import MapOptions, run_map
+    from scarlet_sed.pipeline.priors import train_prior
     from scarlet_sed.pipeline.sampling import Sampled, run_sample
 
 __all__ = [
     "PARTS",
     "MapOptions",
     "Outcome",
+    "PriorOptions",
     "SampleOptions",
     "Sampled",
     "build_grid",
@@ -30,6 +33,7 @@ __all__ = [
     "run_sample",
     "train",
     "train_posterior",
+    "train_prior",
 ]
 
 # imported when first used: what samples, diagnoses or trains takes a second, which fits do without
@@ -41,6 +45,7 @@ _LATER = {
     "run_photoz": "scarlet_sed.pipeline.amortized",
     "evaluate_posterior": "scarlet_sed.pipeline.amortized",
     "train_posterior": "scarlet_sed.pipeline.amortized",
+    "train_prior": "scarlet_sed.pipeline.priors",
 }
 
 

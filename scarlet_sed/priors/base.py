@@ -22,6 +22,11 @@ class MorphologyPrior(dist.Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     @property
+    def refusal(self) -> str:
+        """Why no sampler may have it; empty where one may."""
+        return ""
+
+    @property
     @abstractmethod
     def coordinates(self) -> dist.transforms.Transform:
         """From (n,) real numbers to (height, width) images."""

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import ClassVar, final
 
 import equinox as eqx
@@ -9,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from scarlet_sed.errors import FileFormatError
+from scarlet_sed.parameters import as_float
 from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.priors.gaussian import GaussianImages, WhiteImages
+from scarlet_sed.priors.shipped import read_prior
 from scarlet_sed.shared import Shared
-from scarlet_sed.typing import Array
+from scarlet_sed.typing import Array, HostArray
 
 LEVELS = (0.1, 10.0)
 """Noise, in units of the coordinates, that an energy is trained for."""
@@ -46,6 +50,11 @@ class EnergyNetwork(eqx.Module):
         matrices[-1] = 0.1 * matrices[-1]
         return EnergyNetwork(tuple(matrices), tuple(jnp.zeros(size) for size in sizes[1:]))
 
+    def arrays(self) -> dict[str, HostArray]:
+        """What a file needs: matrices in 16 bits."""
+        found = {f"matrix{number}": np.asarray(m, np.float16) for number, m in enumerate(self.matrices)}
+        return found | {f"bias{number}": np.asarray(b, np.float32) for number, b in enumerate(self.biases)}
+
     @property
     def axes(self) -> int:
         """Numbers of an image that it looks at."""
@@ -74,11 +83,13 @@ class EnergyImages(Shared):
         base: the images without noise.
         network: the energy of the numbers along the widest axes.
         level: () noise.
+        refusal: why no sampler may have it, see `gate.sampling_gate`; empty where one may.
     """
 
     base: GaussianImages
     network: EnergyNetwork
     level: Array
+    refusal: str = eqx.field(static=True, default="no sampling gate has been passed")
 
     @property
     def wider(self) -> GaussianImages:
@@ -110,6 +121,32 @@ class EnergyPrior(MorphologyPrior):
     def __init__(self, images: EnergyImages, *, validate_args: bool | None = None) -> None:
         self.images = images
         super().__init__(event_shape=images.base.shape, validate_args=validate_args)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "EnergyPrior":
+        """What `scarlet-sed prior train` wrote, or what ships. Sources share it if they are given one object.
+
+        Args:
+            path: of a file, or a name: "galaxies_32" or "galaxies_64".
+
+        Raises:
+            FileFormatError: if it is missing or damaged, or holds a normal distribution only.
+        """
+        arrays, header = read_prior(path)
+        layers = sum(name.startswith("matrix") for name in arrays)
+        if not layers:
+            raise FileFormatError(f"{str(path)!r} holds no energy", fix="load it as a GaussianImagePrior")
+        network = EnergyNetwork(
+            tuple(as_float(arrays[f"matrix{number}"]) for number in range(layers)),
+            tuple(as_float(arrays[f"bias{number}"]) for number in range(layers)),
+        )
+        base = GaussianImages.from_arrays(arrays, header)
+        return cls(EnergyImages(base, network, as_float(header["level"]), header["refusal"]))
+
+    @property
+    def refusal(self) -> str:
+        """See `EnergyImages`."""
+        return self.images.refusal
 
     @property
     def coordinates(self) -> WhiteImages:

@@ -1,5 +1,7 @@
 """Images of galaxies as a normal distribution of their coordinates: what every other prior must beat."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import equinox as eqx
@@ -15,6 +17,7 @@ from scarlet_sed.errors import DataError, ShapeError
 from scarlet_sed.parameters import as_float
 from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.priors.coordinates import ImageCoordinates
+from scarlet_sed.priors.shipped import read_prior
 from scarlet_sed.shared import Shared
 from scarlet_sed.typing import Array, HostArray
 
@@ -90,6 +93,29 @@ class GaussianImages(Shared):
             shape=coordinates.shape,
             knee=coordinates.knee,
         )
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, Any], header: Mapping[str, Any]) -> "GaussianImages":
+        """What `arrays` gave.
+
+        Args:
+            arrays: by name.
+            header: with `shape` and `knee`.
+        """
+        # whatever the reflectors were rounded to, the triangle makes them reflections
+        reflectors = np.asarray(arrays["reflectors"], np.float64)
+        return GaussianImages(
+            **{name: as_float(arrays[name]) for name in ("mean", "deviations", "rest")},
+            reflectors=as_float(reflectors),
+            triangle=as_float(triangle_of(reflectors)),
+            shape=(int(header["shape"][0]), int(header["shape"][1])),
+            knee=float(header["knee"]),
+        )
+
+    def arrays(self) -> dict[str, HostArray]:
+        """What a file needs, the largest in 16 bits."""
+        found = {name: np.asarray(getattr(self, name), np.float32) for name in ("mean", "deviations", "rest")}
+        return {**found, "reflectors": np.asarray(self.reflectors, np.float16)}
 
     @property
     def coordinates(self) -> ImageCoordinates:
@@ -184,6 +210,18 @@ class GaussianImagePrior(MorphologyPrior):
     def __init__(self, base: GaussianImages, *, validate_args: bool | None = None) -> None:
         self.base = base
         super().__init__(event_shape=base.shape, validate_args=validate_args)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "GaussianImagePrior":
+        """What `scarlet-sed prior train` wrote, or what ships. Sources share it if they are given one object.
+
+        Args:
+            path: of a file, or a name: "galaxies_32" or "galaxies_64".
+
+        Raises:
+            FileFormatError: if it is missing or damaged.
+        """
+        return cls(GaussianImages.from_arrays(*read_prior(path)))
 
     @property
     def coordinates(self) -> WhiteImages:

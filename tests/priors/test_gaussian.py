@@ -20,28 +20,16 @@ from scarlet_sed.priors.gaussian import (
     triangle_of,
     unit_images,
 )
-
-
-def images(count: int = 60, side: int = 8, seed: int = 1) -> np.ndarray:
-    """Round and long Gaussians of many sizes."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:side, :side] - (side - 1) / 2
-    found = []
-    for _ in range(count):
-        a, b = rng.uniform(0.8, 2.5, 2)
-        turn = rng.uniform(0, np.pi)
-        u, v = x * np.cos(turn) + y * np.sin(turn), -x * np.sin(turn) + y * np.cos(turn)
-        found.append(np.exp(-0.5 * ((u / a) ** 2 + (v / b) ** 2)))
-    return np.array(found)
+from tests.registry import galaxies
 
 
 @pytest.fixture(scope="module")
 def base() -> GaussianImages:
-    return GaussianImages.of(images(), rank=20)
+    return GaussianImages.of(galaxies(), rank=20)
 
 
 def test_white_numbers_of_what_was_learnt_from_are_standard_normal(base):
-    numbers = base.coordinates.inv(np.concatenate(orientations(unit_images(images()))).astype(np.float32))
+    numbers = base.coordinates.inv(np.concatenate(orientations(unit_images(galaxies()))).astype(np.float32))
     white = np.asarray(base.white(numbers), float)
     np.testing.assert_allclose(white.mean(axis=0), 0, atol=1e-3)
     # along the axes one by one, along all others on average
@@ -51,7 +39,7 @@ def test_white_numbers_of_what_was_learnt_from_are_standard_normal(base):
 
 
 def test_white_numbers_do_not_go_with_each_other(base):
-    numbers = base.coordinates.inv(np.concatenate(orientations(unit_images(images()))).astype(np.float32))
+    numbers = base.coordinates.inv(np.concatenate(orientations(unit_images(galaxies()))).astype(np.float32))
     together = np.cov(np.asarray(base.white(numbers), float)[:, : base.deviations.size].T)
     np.testing.assert_allclose(together, np.eye(len(together)), atol=1e-2)
 
@@ -74,7 +62,7 @@ def test_white_numbers_can_be_gone_back(base):
 
 def test_every_orientation_is_as_likely(base):
     prior = GaussianImagePrior(base)
-    image = unit_images(images(1, seed=7))
+    image = unit_images(galaxies(1, seed=7))
     levels = [float(prior.log_prob(turned[0].astype(np.float32))) for turned in orientations(image)]
     np.testing.assert_allclose(levels, levels[0], atol=0.05)
 
@@ -94,7 +82,7 @@ def test_draws_look_like_what_was_learnt_from(base):
     drawn = GaussianImagePrior(base).sample(jax.random.key(0), (400,))
     assert drawn.shape == (400, 8, 8)
     np.testing.assert_allclose(np.asarray(drawn.sum(axis=(1, 2)), float), 1, atol=1e-4)
-    known = unit_images(images(400, seed=5))
+    known = unit_images(galaxies(400, seed=5))
     np.testing.assert_allclose(np.asarray(drawn.mean(0), float), known.mean(0), atol=0.2 * known.mean(0).max())
 
 
@@ -102,7 +90,7 @@ def test_sources_share_one_copy(base):
     prior = GaussianImagePrior(base)
     image = np.asarray(prior.mean)
     leaves = {f"source{i}.morphology.image": Parameter(image, prior) for i in range(3)}
-    other = GaussianImagePrior(GaussianImages.of(images(seed=2), rank=20))
+    other = GaussianImagePrior(GaussianImages.of(galaxies(seed=2), rank=20))
     found = build_families({**leaves, "other.morphology.image": Parameter(image, other)})
     assert [family.valid.shape[0] for family in found.families] == [3, 1]
     assert found.families[0].prior.base is base
@@ -115,7 +103,7 @@ def test_sources_share_one_copy(base):
 
 
 def test_a_scene_is_fitted_with_it(base):
-    truth = images(1, seed=11)[0]
+    truth = galaxies(1, seed=11)[0]
     prior = GaussianImagePrior(base)
     psf = ss.PSF.gaussian(fwhm=2.5)
     blank = ss.Observation(np.zeros((1, 20, 20)), ("hsc_g",), psf, sigma=1.0, pixel_scale=0.1, name="o")
@@ -138,11 +126,11 @@ def test_a_scene_is_fitted_with_it(base):
 @pytest.mark.parametrize(
     ("bad", "error", "match"),
     (
-        (-images(3), DataError, "3 images, of which number 0"),
+        (-galaxies(3), DataError, "3 images, of which number 0"),
         (np.full((2, 8, 8), np.nan), DataError, "not finite"),
         (np.zeros((8, 8)), ShapeError, "images of shape"),
-        (images(1), DataError, "know no 20 axes"),
-        (images(30)[:, :6], ShapeError, "square"),
+        (galaxies(1), DataError, "know no 20 axes"),
+        (galaxies(30)[:, :6], ShapeError, "square"),
     ),
 )
 def test_what_cannot_be_learnt_from_is_named(bad, error, match):

@@ -79,6 +79,8 @@ def bent(
         progress: whether to show a progress bar (only on a terminal).
     """
     curvature = np.asarray(coordinates.root, np.float64)
+    if not curvature.size:  # images alone go their own ways
+        return coordinates
     straight = not coordinates.bend.bent
     for number in range(rounds):
         own = jax.vmap(lambda key, n=number: jax.random.fold_in(key, n))(keys)
