@@ -44,6 +44,7 @@ from scarlet_sed.parameters import Parameter, Tied, parameter
 from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.photometry.filters import Filter, Filters
 from scarlet_sed.priors.energy import EnergyImages, EnergyPrior
+from scarlet_sed.priors.flow import FlowImages, FlowPrior
 from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
 from scarlet_sed.priors.score import ScoreOnly
 from scarlet_sed.priors.sparsity import SparsityPrior
@@ -168,6 +169,8 @@ __all__ = [
     "Filters",
     "FitResult",
     "FitStatus",
+    "FlowImages",
+    "FlowPrior",
     "Frame",
     "FreeSpectrum",
     "Gaussian",

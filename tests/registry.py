@@ -29,6 +29,7 @@ from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter, as_float, resolve
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.priors.energy import EnergyImages, EnergyNetwork, EnergyPrior
+from scarlet_sed.priors.flow import Bends, FlowImages, FlowPrior
 from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
 from scarlet_sed.priors.score import ScoreOnly
 from scarlet_sed.priors.sparsity import SparsityPrior
@@ -126,11 +127,19 @@ def energy_images() -> EnergyImages:
     return EnergyImages(base, jax.tree.map(lambda a: as_float(4 * a), network), as_float(0.3), refusal="")
 
 
+def flow_images() -> FlowImages:
+    bends = Bends.initial(jax.random.key(3), 16, 8)
+    keys = iter(jax.random.split(jax.random.key(4), 100))
+    bends = jax.tree.map(lambda a: a + 0.1 * jax.random.normal(next(keys), a.shape, a.dtype), bends)
+    return FlowImages(GaussianImages.of(galaxies(), rank=16).seen_through(0.1), bends)
+
+
 IMAGE_PRIORS: dict[str, Callable[[], dist.Distribution]] = {
     "smooth": lambda: SmoothImage((8, 8)),
     "sparse": lambda: SparsityPrior((8, 8), scales=2),
     "normal": lambda: GaussianImagePrior(GaussianImages.of(galaxies(), rank=20)),
     "energy": lambda: EnergyPrior(energy_images()),
+    "flow": lambda: FlowPrior(flow_images()),
     "score only": lambda: ScoreOnly(towards_the_middle, (8, 8)),
 }
 

@@ -20,7 +20,8 @@ from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.result import FitResult, Timing, make_result
 from scarlet_sed.infer.status import FitStatus
 from scarlet_sed.infer.whitening import Whitened, Whitening, identity, whiten
-from scarlet_sed.parameters import as_float, to_device
+from scarlet_sed.parameters import as_float, set_values, to_device
+from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
 
@@ -75,6 +76,8 @@ def fit(
 ) -> FitResult:
     """Find the maximum of the posterior (in the parameters, not in the unconstrained numbers).
 
+    Images whose prior has an easier one are fitted with that first.
+
     Args:
         scene: the scene to fit; free parameters start at their present values.
         observations: one or more observations.
@@ -95,16 +98,58 @@ def fit(
     """
     if method not in ("adam", "lbfgs"):
         raise ParameterError(f"unknown method {method!r}", fix='choose "adam" or "lbfgs"')
+    schedule = Schedule(steps, learning_rate, tolerance)
+    first = eased(scene)
+    before: FitResult | None = None
+    if first is not None:
+        before = _fitted(first, observations, schedule, method, progress)
+        scene, observations = _values_of(before.scene, scene), before.observations
+        if before.status is FitStatus.INTERRUPTED:
+            schedule = schedule._replace(steps=0)
+    result = _fitted(scene, observations, schedule, method, progress)
+    if before is not None:
+        result = result._replace(timing=_together(before.timing, result.timing))
+        if before.status is FitStatus.INTERRUPTED:
+            return result._replace(status=before.status)
+    return refined(result, polish) if uncertainties else result
+
+
+def eased(scene: Scene) -> Scene | None:
+    """The scene with easier priors on images in place of those that have one (`MorphologyPrior.easier`), or None."""
+    easier = {
+        path: leaf.prior.easier
+        for path, leaf in scene.parameters.items()
+        if isinstance(leaf.prior, MorphologyPrior) and leaf.prior.easier is not None
+    }
+    for path, prior in easier.items():
+        scene = scene.free(path, prior)
+    return scene if easier else None
+
+
+def _values_of(fitted: Scene, scene: Scene) -> Scene:
+    return set_values(scene, {path: value for path, value in fitted.values.items() if path in scene.parameters})
+
+
+def _together(one: Timing, other: Timing) -> Timing:
+    return Timing(
+        build=one.build + other.build,
+        compile=one.compile + other.compile,
+        run=one.run + other.run,
+        step=other.step,
+        uncertainties=0.0,
+        compilations=one.compilations + other.compilations,
+    )
+
+
+def _fitted(scene: Scene, observations: Any, schedule: Schedule, method: Method, progress: bool) -> FitResult:
     started = time.perf_counter()
     posterior = LogPosterior(scene, observations)
     if not posterior.places:
         raise ParameterError("the scene has no free parameters", fix="give priors, or scene.free(path, prior)")
-    schedule = Schedule(steps, learning_rate, tolerance)
     built = time.perf_counter()
     best, status, history, timing = maximize(posterior, schedule, method, progress)
     timing = timing._replace(build=built - started)
-    result = make_result(posterior, posterior.constrain(best), status, history, timing)
-    return refined(result, polish) if uncertainties else result
+    return make_result(posterior, posterior.constrain(best), status, history, timing)
 
 
 def refined(result: FitResult, polish: int = 8) -> FitResult:

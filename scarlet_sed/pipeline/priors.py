@@ -12,10 +12,12 @@ from scarlet_sed.errors import DataError, FileFormatError
 from scarlet_sed.files import atomic, user_cache
 from scarlet_sed.io.scene_file import digest_of
 from scarlet_sed.pipeline.prior_options import PriorOptions
-from scarlet_sed.priors.energy import EnergyImages, EnergyPrior
+from scarlet_sed.priors.base import MorphologyPrior
+from scarlet_sed.priors.energy import EnergyPrior
+from scarlet_sed.priors.flow import FlowPrior
 from scarlet_sed.priors.gate import sampling_gate
 from scarlet_sed.priors.gaussian import GaussianImages
-from scarlet_sed.priors.learning import HELD, EnergyRecipe, train_energy
+from scarlet_sed.priors.learning import HELD, Recipe, train_energy, train_flow
 from scarlet_sed.priors.procedural import GALAXIES, stamp
 from scarlet_sed.priors.shipped import KIND
 from scarlet_sed.typing import HostArray
@@ -58,33 +60,40 @@ def train_prior(options: PriorOptions, out: str, folder: str | None, minutes: fl
     header |= {"options": options._asdict(), "images": digest_of([images[::97]]), "held": HELD}
     header |= {"recipe": GALAXIES._asdict()} if options.images is None else {}
     arrays = base.arrays()
-    if options.steps:
-        recipe = EnergyRecipe(width=options.width, steps=options.steps)
-        tag = digest_of([options._asdict()])[:12]
-        energy, record, finished = train_energy(
-            base,
-            images,
-            recipe,
-            keep / f"energy-{tag}.checkpoint",
-            seconds=start + 60 * minutes - time.monotonic(),
-            progress=progress,
-        )
-        if not finished:
+    if options.kind != "normal":
+        seconds = start + 60 * minutes - time.monotonic()
+        learnt, told = _learnt(options, base, images, keep, seconds, progress)
+        if not learnt:
             return again
-        energy = energy.at(options.level)
-        header |= {"level": options.level, "training": asdict(recipe), "record": record}
-        header |= _judged(energy, images[:HELD], progress)
-        arrays |= energy.network.arrays()
+        arrays |= learnt
+        header |= told
     digest = write_weights(Path(out), arrays, header, KIND)
     verdict = f"; for fits only: {header['refusal']}" if header.get("refusal") else ""
     return f"wrote {out}, {Path(out).stat().st_size / 1e6:.1f} MB, {digest[:12]}{verdict}"
 
 
-def _judged(energy: EnergyImages, held: HostArray, progress: Progress) -> dict[str, Any]:
-    """The sampling gate, for the header."""
-    gate = sampling_gate(EnergyPrior(energy), held, progress=progress)
+def _learnt(
+    options: PriorOptions, base: GaussianImages, images: HostArray, folder: Path, seconds: float, progress: Progress
+) -> tuple[dict[str, HostArray], dict[str, Any]]:
+    """Weights of a flow or an energy and what the header says of them; nothing where training has not ended."""
+    recipe = Recipe(width=options.width, steps=options.steps)
+    checkpoint = folder / f"{options.kind}-{digest_of([options._asdict()])[:12]}.checkpoint"
+    prior: MorphologyPrior
+    if options.kind == "flow":
+        flow, record, finished = train_flow(
+            base, images, options.level, recipe, checkpoint, seconds=seconds, progress=progress
+        )
+        prior, arrays = FlowPrior(flow), flow.bends.arrays()
+    else:
+        energy, record, finished = train_energy(base, images, recipe, checkpoint, seconds=seconds, progress=progress)
+        energy = energy.at(options.level)
+        prior, arrays = EnergyPrior(energy), energy.network.arrays()
+    if not finished:
+        return {}, {}
+    gate = sampling_gate(prior, images[:HELD], progress=progress)
     progress(", ".join(f"{name} {value:.3g}" for name, value in gate._asdict().items()))
-    return {"gate": gate._asdict(), "refusal": gate.refusal}
+    told = {"training": asdict(recipe), "record": record, "gate": gate._asdict(), "refusal": gate.refusal}
+    return arrays, {"level": options.level, **told}
 
 
 def _made(options: PriorOptions, folder: Path, end: float, progress: Progress) -> HostArray | None:

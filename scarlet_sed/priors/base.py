@@ -31,6 +31,11 @@ class MorphologyPrior(dist.Distribution):
     def coordinates(self) -> dist.transforms.Transform:
         """From (n,) real numbers to (height, width) images."""
 
+    @property
+    def easier(self) -> "MorphologyPrior | None":
+        """A prior of the same images that is easier to climb, to begin fits with; the same object for all sources."""
+        return None
+
     @abstractmethod
     def log_density(self, numbers: Array) -> Array:
         """Natural logarithm of the density a unit of (n,) numbers, up to a constant."""

@@ -34,7 +34,7 @@ class EnergyNetwork(eqx.Module):
     biases: tuple[Array, ...]
 
     @staticmethod
-    def initial(key: Array, axes: int, width: int, layers: int) -> "EnergyNetwork":
+    def initial(key: Array, axes: int, width: int, layers: int = 4) -> "EnergyNetwork":
         """Random weights.
 
         Args:
@@ -94,8 +94,7 @@ class EnergyImages(Shared):
     @property
     def wider(self) -> GaussianImages:
         """The normal distribution of images seen through the noise."""
-        deviations, rest = (jnp.sqrt(s**2 + self.level**2) for s in (self.base.deviations, self.base.rest))
-        return eqx.tree_at(lambda b: (b.deviations, b.rest), self.base, (deviations, rest))
+        return self.base.seen_through(self.level)
 
     def log_density(self, white: Array) -> Array:
         """Natural logarithm of the density a unit of (n - 1,) white numbers, up to a constant."""

@@ -122,6 +122,11 @@ class GaussianImages(Shared):
         """Of the images."""
         return ImageCoordinates(self.shape, self.knee)
 
+    def seen_through(self, level: Array | float) -> "GaussianImages":
+        """The distribution of such images with noise of a deviation in their coordinates."""
+        wider = tuple(jnp.sqrt(s**2 + level**2) for s in (self.deviations, self.rest))
+        return eqx.tree_at(lambda b: (b.deviations, b.rest), self, wider)
+
     @property
     def scales(self) -> Array:
         """(n - 1,) deviation along each standard normal number."""
