@@ -14,6 +14,7 @@ from numpyro.infer import NUTS
 from scarlet_sed.constraints import bijection
 from scarlet_sed.errors import DataError
 from scarlet_sed.parameters import as_float
+from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.priors.gaussian import unit_images
 from scarlet_sed.typing import Array, HostArray
 
@@ -137,9 +138,11 @@ def _sampled(
 
     def chain(seen: Array, begin: Array, key: Array) -> _Draws:
         def potential(numbers: Array) -> Array:
+            away = 0.5 * precision * jnp.sum(jnp.square(numbers - seen))
+            if isinstance(prior, MorphologyPrior):
+                return away - prior.log_density(numbers)
             image = to_image(numbers)
-            level = prior.log_prob(image) + to_image.log_abs_det_jacobian(numbers, image)
-            return 0.5 * precision * jnp.sum(jnp.square(numbers - seen)) - level
+            return away - prior.log_prob(image) - to_image.log_abs_det_jacobian(numbers, image)
 
         kernel = NUTS(potential_fn=potential, adapt_mass_matrix=False, max_tree_depth=8)
         state = kernel.init(key, warmup, begin, (), {})
