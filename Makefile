@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-posterior test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields calibrate posteriors judge-posteriors notebooks clean
+.PHONY: help install demo demo-posterior test lint bench bench-scarlet2 bench-ring grid emulator validate-populations mock-fields calibrate posteriors judge-posteriors image-priors judge-priors notebooks clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,14 @@ posteriors: $(STAMP) ## train the amortized posteriors, part by part, an hour ea
 	      --start-from build/amortized/$${name}_numbers.zip --out build/amortized/$$name.zip; \
 	  fi || exit 1; \
 	done
+
+image-priors: $(STAMP) ## learn the prior on images that ships: 20 minutes; again to go on
+	$(BIN)/scarlet-sed prior train --folder build/priors --out scarlet_sed/priors/weights/galaxies_32.npz
+
+judge-priors: $(STAMP) ## priors on images: toys with known posteriors, blends taken apart; an hour, again to go on
+	$(BIN)/python benchmarks/priors/toys.py
+	$(BIN)/python benchmarks/priors/deblend.py
+	$(BIN)/python benchmarks/priors/deblend.py --structured --kinds normal flow
 
 judge-posteriors: $(STAMP) ## the amortized posterior that ships on simulated objects: accuracy, calibration, speed; an hour
 	$(BIN)/python benchmarks/amortized/gates.py jades_delayed

@@ -126,7 +126,7 @@ class EnergyPrior(MorphologyPrior):
         """What `scarlet-sed prior train` wrote, or what ships. Sources share it if they are given one object.
 
         Args:
-            path: of a file, or a name: "galaxies_32" or "galaxies_64".
+            path: of a file, or a name among `shipped.SHIPPED`.
 
         Raises:
             FileFormatError: if it is missing or damaged, or holds a normal distribution only.
