@@ -7,13 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.infer.curvature import curvature_diagonal, prior_hessian
-from scarlet_sed.infer.families import FamilyValues
+from scarlet_sed.infer.families import Family, FamilyValues
 from scarlet_sed.infer.fisher import Direction, gauss_newton, unit_vectors
 from scarlet_sed.infer.posterior import LogPosterior, constrain
+from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.typing import Array, HostArray
 
 # Parameters with more numbers than this (free images) are held fixed while the others' covariance is made.
 IMAGE_SIZE = 100
+# Numbers of an image with a learnt prior that are correlated with all else: those that matter most come first.
+LEADING = 48
+_PROBES = 64
 # A direction whose scaled curvature is below this is unconstrained: float32 curvatures carry about this much noise.
 _UNCONSTRAINED = 1e-6
 
@@ -25,8 +29,10 @@ class Laplace(NamedTuple):
         uncertainties: standard deviation by path, in the parameter's own unit and shape.
         covariance: (p, p) covariance of the unconstrained numbers of the parameters in `order`.
         order: path of each row of the covariance, repeated for vectors.
-        conditional: paths of free images, whose uncertainties are per pixel with everything else held fixed, and
-            which were themselves held fixed for the covariance of the others.
+        conditional: paths of free images, which were held fixed for the covariance of the others, and whose
+            uncertainties are per pixel with everything else held fixed. Of those with a learnt prior
+            (`MorphologyPrior`) only the numbers beyond the first 48 are held fixed, and their uncertainties are whole
+            but for correlations of these.
     """
 
     uncertainties: dict[str, HostArray]
@@ -36,7 +42,7 @@ class Laplace(NamedTuple):
 
 
 class Curvature(NamedTuple):
-    """Curvature of minus the log-posterior along all numbers of all parameters but large images.
+    """Curvature of minus the log-posterior along all numbers of all parameters, and the leading ones of learnt images.
 
     Args:
         directions: (p,) the numbers.
@@ -84,7 +90,8 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues, curvature: Cur
     """The Laplace approximation at these unconstrained numbers.
 
     The covariance is that of all parameters together, so overlapping sources share their uncertainty; only free
-    images of more than 100 pixels are left out (see `Laplace.conditional`).
+    images of more than 100 pixels are left out (see `Laplace.conditional`), and integrated over as far as they are
+    known to be correlated.
 
     Args:
         posterior: the model.
@@ -107,7 +114,8 @@ def laplace(posterior: LogPosterior, unconstrained: FamilyValues, curvature: Cur
         diagonal = curvature_diagonal(program, unconstrained, jax.random.key(0))
         _add_conditional(posterior, unconstrained, diagonal, spread)
     found = {p: spread[place.family][place.row] for p, place in posterior.places.items()}
-    return Laplace(found, covariance, order, conditional)
+    own = np.flatnonzero([path not in conditional for path in order])
+    return Laplace(found, covariance[np.ix_(own, own)], [order[i] for i in own], conditional)
 
 
 def is_image(family: Array) -> bool:
@@ -116,12 +124,14 @@ def is_image(family: Array) -> bool:
 
 
 def _directions(posterior: LogPosterior, unconstrained: FamilyValues) -> list[Direction]:
-    """Every number of every parameter that is not an image."""
+    """Every number of every parameter that is not an image, and the leading ones of images with a learnt prior."""
     found = []
     for path, place in posterior.places.items():
-        if not is_image(posterior.start[place.family]):
-            length = int(np.prod(unconstrained[place.family].shape[1:]))
-            found += [Direction(path, place.family, place.row, element) for element in range(length)]
+        length = int(np.prod(unconstrained[place.family].shape[1:]))
+        if is_image(posterior.start[place.family]):
+            learnt = isinstance(posterior.program.families[place.family].prior, MorphologyPrior)
+            length = min(LEADING, length) if learnt else 0
+        found += [Direction(path, place.family, place.row, element) for element in range(length)]
     return found
 
 
@@ -166,9 +176,24 @@ def _add_conditional(
             continue
         # dx/du of the image simplex is close to x (1 - x) along its own pixel; other images are linear
         size = np.asarray(1.0 / jnp.sqrt(jnp.maximum(diagonal[index], jnp.finfo(u.dtype).tiny)))
-        if u.shape == value.shape:
+        if isinstance(family.prior, MorphologyPrior):
+            # beside the leading numbers, which `spread` has, all others as if each were on its own
+            alone = jnp.asarray(size).at[..., :LEADING].set(0.0)
+            spread[index] = np.sqrt(spread[index] ** 2 + np.asarray(_spread_of(family, u, alone), float) ** 2)
+        elif u.shape == value.shape:
             spread[index] = size
         else:
             flat = np.asarray(value).reshape(value.shape[0], -1)
             padded = np.concatenate([size, np.median(size, axis=-1, keepdims=True)], axis=-1)
             spread[index] = (flat * (1 - flat) * np.minimum(padded, 1.0)).reshape(value.shape)
+
+
+@jax.jit
+def _spread_of(family: Family, unconstrained: Array, size: Array) -> Array:
+    """(row, height, width) deviations of images whose numbers deviate by (row, n - 1), from random probes."""
+
+    def moved(key: Array) -> Array:
+        probe = size * jax.random.normal(key, size.shape, size.dtype)
+        return jax.jvp(family.constrain, (unconstrained,), (probe,))[1]
+
+    return jnp.sqrt(jnp.mean(jnp.square(jax.lax.map(moved, jax.random.split(jax.random.key(1), _PROBES))), axis=0))

@@ -47,7 +47,7 @@ class Polished(NamedTuple):
 
 
 def polish(posterior: LogPosterior, unconstrained: FamilyValues, rounds: int, *, jacobian: bool = False) -> Polished:
-    """Gauss-Newton steps (Marquardt 1963), free images held as they are.
+    """Gauss-Newton steps (Marquardt 1963), free images held as they are but for leading numbers of learnt ones.
 
     A matrix costs as much as many steps of Adam, a step with a matrix that is there as much as one: each matrix serves
     as many steps as gain what it predicts.

@@ -16,8 +16,8 @@ from scarlet_sed.typing import Array
 
 _STEPS = 40
 """Newton steps to the mean at most; six do where one step is enough to see it."""
-_DARK = 1e-6
-"""In units of the knee: pixels below are as good as empty."""
+_DARK = 1e-20
+"""In units of the knee: pixels below are as good as empty. Samplers must not come there: densities have an edge."""
 
 
 class ImageCoordinates(OntoImages):

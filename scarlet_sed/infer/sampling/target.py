@@ -191,8 +191,9 @@ def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At
         diagonal = curvature_diagonal(posterior.program, origin, jax.random.key(0))
         taken = len(directions)
         for place in (p for p in posterior.places.values() if p.family in images):
-            own = np.asarray(diagonal[place.family][place.row], float).ravel()
-            numbers[place.family][place.row] = taken + np.arange(own.size)
+            free = numbers[place.family][place.row] < 0
+            own = np.asarray(diagonal[place.family][place.row], float).ravel()[free]
+            numbers[place.family][place.row, free] = taken + np.arange(own.size)
             taken += own.size
             scale.append(1 / np.sqrt(np.maximum(own, _FLATTEST)))
     size = len(directions) + sum(s.size for s in scale)
@@ -201,7 +202,8 @@ def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At
     )
     paths = [direction.path for direction in directions]
     blocks = spectral_blocks(posterior, paths)
-    bendable = blocks if np.any(blocks >= 0) else owners(posterior, paths)
+    of_images = np.array([direction.family in images for direction in directions], bool)
+    bendable = blocks if np.any(blocks >= 0) else np.where(of_images, -1, owners(posterior, paths))
     flat = 1 / np.maximum(prior, _FLATTEST)
     images_scale = as_float(np.concatenate(scale) if scale else np.zeros(0))
     root = inverse_root(matrix)
