@@ -180,8 +180,7 @@ def run(given: argparse.Namespace) -> str:
     if given.command == "posterior":
         return _run_posterior(given)
     if given.command == "prior":
-        options = pipeline.PriorOptions(**{name: getattr(given, name) for name in pipeline.PriorOptions._fields})
-        return pipeline.train_prior(options, given.out, given.folder, given.minutes, _progress)
+        return _run_prior(given)
     if given.command == "photoz":
         names = (given.flux, given.error)
         return pipeline.run_photoz(given.catalog, given.posterior, given.out, names, given.id)
@@ -189,8 +188,8 @@ def run(given: argparse.Namespace) -> str:
         return _run_sample(given)
     if given.command == "map":
         wanted = ("source", "observation", "redshift", "least", "draws", "seed")
-        asked = pipeline.MapOptions(**{name: getattr(given, name) for name in wanted}, binned=not given.no_bins)
-        return pipeline.run_map(given.given, given.posterior, given.out, asked, _progress)
+        options = pipeline.MapOptions(**{name: getattr(given, name) for name in wanted}, binned=not given.no_bins)
+        return pipeline.run_map(given.given, given.posterior, given.out, options, _progress)
     if given.command == "demo":
         outcome = pipeline.run_demo(given.out, given.seed, progress=not given.quiet)
     else:
@@ -221,6 +220,11 @@ def _run_posterior(given: argparse.Namespace) -> str:
     names = ("objects", "draws", "missing", "free", "seed", "out")
     wanted = {name: getattr(given, name) for name in names}
     return pipeline.evaluate_posterior(given.posterior, **wanted, progress=_progress)
+
+
+def _run_prior(given: argparse.Namespace) -> str:
+    options = pipeline.PriorOptions(**{name: getattr(given, name) for name in pipeline.PriorOptions._fields})
+    return pipeline.train_prior(options, given.out, given.folder, given.minutes, _progress)
 
 
 def _run_populations(given: argparse.Namespace) -> str:

@@ -87,7 +87,7 @@ class UnitDiscTransform(ParameterFreeTransform):
         return -2.0 * jnp.log1p(jnp.sum(jnp.square(x), axis=-1))
 
 
-class OntoImages(ParameterFreeTransform):
+class OntoImages(dist.transforms.Transform):
     """Vectors of height*width - 1 numbers onto images that sum to one; a subclass says how.
 
     Args:

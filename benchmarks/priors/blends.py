@@ -1,10 +1,12 @@
 """Blends of two galaxies of the recipe, with truth: what priors on images are compared on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from shapes import similarity
 
 import scarlet_sed as ss
 from scarlet_sed.morphology.base import PixelGrid
@@ -84,6 +86,20 @@ def blend(seed: int, recipe: Recipe = GALAXIES) -> Blend:
     return Blend(data, images, np.array(fluxes), places, signal, apart, colours)
 
 
+def arrays(made: Blend) -> dict[str, np.ndarray]:
+    """Images and variance (band, y, x) and PSFs (band, py, px) in its pixels, for codes that know no observation."""
+    steps = np.arange(31) - 15
+    widths = np.array(FWHM)[:, None] / np.sqrt(8 * np.log(2))
+    rows = np.exp(-0.5 * (steps / widths) ** 2)
+    psfs = rows[:, :, None] * rows[:, None, :]
+    images = np.asarray(made.data.data)
+    return {
+        "images": images,
+        "variance": np.full_like(images, SIGMA**2),
+        "psfs": psfs / psfs.sum(axis=(1, 2), keepdims=True),
+    }
+
+
 def source(place: np.ndarray, flux: object, shape: ss.Morphology, free: float | None = None) -> ss.Source:
     """A galaxy; its place is free within `free` arcsec."""
     where = place if free is None else ss.Parameter(np.asarray(place), dist.Normal(np.asarray(place), free))
@@ -117,14 +133,21 @@ class Errors(NamedTuple):
 
 def errors(scene: ss.Scene, made: Blend) -> list[Errors]:
     """Of both galaxies of a fitted scene."""
-    found = []
-    for number, name in enumerate("ab"):
+    shapes, fluxes = [], []
+    for name in "ab":
         galaxy = scene.sources[name]
         component = next(galaxy.light.components())[1]
         place = np.asarray(getattr(galaxy.position, "value", galaxy.position), float)
+        shapes.append(seen_shape(component.morphology, place))
+        fluxes.append(np.asarray(component.spectrum.flux.value, float))
+    return errors_of(shapes, fluxes, made)
+
+
+def errors_of(shapes: Sequence[np.ndarray], fluxes: Sequence[np.ndarray], made: Blend) -> list[Errors]:
+    """Of two galaxies by their shapes as `seen_shape` gives them and their (band,) nJy."""
+    found = []
+    for number, (guess, flux) in enumerate(zip(shapes, fluxes, strict=True)):
         known = seen_shape(ss.Pixels(made.images[number], SCALE), made.places[number])
-        guess = seen_shape(component.morphology, place)
-        flux = np.asarray(component.spectrum.flux.value, float)
         ratio = flux / made.fluxes[number]
         found.append(
             Errors(
@@ -135,21 +158,3 @@ def errors(scene: ss.Scene, made: Blend) -> list[Errors]:
             )
         )
     return found
-
-
-def similarity(one: np.ndarray, other: np.ndarray, sigma: float = 1.5) -> float:
-    """Mean structural similarity of two images within the square around the second that holds 99 % of its light."""
-    from scipy.ndimage import gaussian_filter
-
-    span = other.max()
-    a, b = (0.01 * span) ** 2, (0.03 * span) ** 2
-    mean_one, mean_other = gaussian_filter(one, sigma), gaussian_filter(other, sigma)
-    one_one = gaussian_filter(one**2, sigma) - mean_one**2
-    other_other = gaussian_filter(other**2, sigma) - mean_other**2
-    both = gaussian_filter(one * other, sigma) - mean_one * mean_other
-    top = (2 * mean_one * mean_other + a) * (2 * both + b)
-    level = np.sort(other.ravel())[::-1]
-    bright = other >= level[np.searchsorted(np.cumsum(level), 0.99 * level.sum())]
-    found = top / ((mean_one**2 + mean_other**2 + a) * (one_one + other_other + b))
-    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
-    return float(found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean())

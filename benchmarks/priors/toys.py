@@ -27,10 +27,10 @@ from numpyro.distributions.transforms import ZeroSumTransform
 from numpyro.infer import MCMC, NUTS
 
 import scarlet_sed as ss
-from scarlet_sed.constraints import OntoImages
 from scarlet_sed.files import atomic
 from scarlet_sed.infer.posterior import LogPosterior
-from scarlet_sed.priors.base import MorphologyPrior
+from scarlet_sed.priors.base import StandardNormalPrior
+from scarlet_sed.priors.coordinates import StatedNumbers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
 from table import markdown
@@ -41,7 +41,7 @@ SIDES = (4, 16, 32)
 FLUX = 1000.0
 
 
-class Straight(OntoImages):
+class Straight(StatedNumbers):
     """Numbers onto images by fixed patterns of zero sum: linear, so that pixels may be negative."""
 
     def __call__(self, x: Any) -> Any:
@@ -52,9 +52,6 @@ class Straight(OntoImages):
     def _inverse(self, y: Any) -> Any:
         pixels = self.shape[0] * self.shape[1]
         return ZeroSumTransform(1).inv(y.reshape(*y.shape[:-2], pixels) * pixels - 1)
-
-    def log_abs_det_jacobian(self, x: Any, y: Any, intermediates: None = None) -> Any:
-        return jnp.zeros(x.shape[:-1])
 
     def tree_flatten(self) -> tuple:
         return (), ((), {"shape": self.shape})
@@ -67,7 +64,7 @@ class Straight(OntoImages):
 
 
 @final
-class Known(MorphologyPrior):
+class Known(StandardNormalPrior):
     """A normal energy of deviation one in every number."""
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
@@ -80,9 +77,6 @@ class Known(MorphologyPrior):
     @property
     def coordinates(self) -> dist.transforms.Transform:
         return Straight(self.shape)
-
-    def log_density(self, numbers: Any) -> Any:
-        return -0.5 * jnp.sum(numbers**2, axis=-1)
 
 
 def toy(side: int, seed: int) -> tuple[ss.Scene, ss.Observation]:

@@ -1,7 +1,5 @@
 """Training of amortized posteriors: spectra from a library, masses, errors and missing bands drawn anew each time."""
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +19,7 @@ from scarlet_sed.amortized.networks import PARTS, Networks, Sizes
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.parameters import as_float
-from scarlet_sed.resume import resume_training, save_training
+from scarlet_sed.resume import train_on
 from scarlet_sed.typing import Array
 
 VALIDATION = 20_000
@@ -235,7 +233,6 @@ def train(
     optimizer = optax.chain(optax.clip_by_global_norm(20.0), optax.adam(schedule))
     trained, fixed = eqx.partition(networks, _trained(networks, recipe.parts))
     state = State(trained, trained, optimizer.init(trained), jnp.asarray(0, jnp.int32))
-    state, record = resume_training(checkpoint, state, asdict(recipe))
     memory = 1 - 1 / recipe.memory
 
     def loss(trained: Networks, fixed: Networks, objects: Objects) -> Array:
@@ -269,16 +266,18 @@ def train(
     def held_back(networks: Networks, objects: Objects) -> dict[str, Array]:
         return {part: _weighted(each, objects.weight) for part, each in losses(networks, objects).items()}
 
-    start = time.monotonic()
-    before = record[-1]["seconds"] if record else 0.0
-    while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
-        state = advance(state, fixed, described, survey, spectra, usual)
-        step = int(state.step)
-        late = step >= recipe.steps or time.monotonic() - start >= seconds
-        if step % (8 * _CHUNK) == 0 or late:
-            now = held_back(eqx.combine(state.mean, fixed), aside)
-            spent = before + time.monotonic() - start
-            record.append({"step": step, "seconds": spent, **{part: float(each) for part, each in now.items()}})
-            progress(json.dumps({k: round(v, 4) for k, v in record[-1].items()}))
-            save_training(checkpoint, state, asdict(recipe), record)
-    return eqx.combine(state.mean, fixed), record, int(state.step) >= recipe.steps
+    def told(state: State) -> dict[str, float]:
+        now = held_back(eqx.combine(state.mean, fixed), aside)
+        return {part: float(each) for part, each in now.items()}
+
+    state, record, finished = train_on(
+        state,
+        lambda now: advance(now, fixed, described, survey, spectra, usual),
+        told,
+        asdict(recipe),
+        checkpoint,
+        every=8 * _CHUNK,
+        seconds=seconds,
+        progress=progress,
+    )
+    return eqx.combine(state.mean, fixed), record, finished

@@ -100,17 +100,16 @@ def fit(
         raise ParameterError(f"unknown method {method!r}", fix='choose "adam" or "lbfgs"')
     schedule = Schedule(steps, learning_rate, tolerance)
     first = eased(scene)
-    before: FitResult | None = None
-    if first is not None:
+    if first is None:
+        result = _fitted(scene, observations, schedule, method, progress)
+    else:
         before = _fitted(first, observations, schedule, method, progress)
         scene, observations = _values_of(before.scene, scene), before.observations
         if before.status is FitStatus.INTERRUPTED:
-            schedule = schedule._replace(steps=0)
-    result = _fitted(scene, observations, schedule, method, progress)
-    if before is not None:
+            posterior = LogPosterior(scene, observations)
+            return make_result(posterior, posterior.start, before.status, before.loss, before.timing)
+        result = _fitted(scene, observations, schedule, method, progress)
         result = result._replace(timing=_together(before.timing, result.timing))
-        if before.status is FitStatus.INTERRUPTED:
-            return result._replace(status=before.status)
     return refined(result, polish) if uncertainties else result
 
 

@@ -18,7 +18,7 @@ from scarlet_sed.priors.flow import FlowPrior
 from scarlet_sed.priors.gate import sampling_gate
 from scarlet_sed.priors.gaussian import GaussianImages
 from scarlet_sed.priors.learning import HELD, Recipe, train_energy, train_flow
-from scarlet_sed.priors.procedural import GALAXIES, stamp
+from scarlet_sed.priors.procedural import GALAXIES, stamps
 from scarlet_sed.priors.shipped import KIND
 from scarlet_sed.typing import HostArray
 from scarlet_sed.weights import write_weights
@@ -104,10 +104,9 @@ def _made(options: PriorOptions, folder: Path, end: float, progress: Progress) -
         if not path.exists():
             if time.monotonic() > end:
                 return None
-            numbers = range(first, first + _PART)
-            made = [stamp(np.random.default_rng([options.seed, number]), options.side) for number in numbers]
+            made = stamps(_PART, options.side, options.seed, first=first)
             with atomic(path) as temporary:
-                np.save(temporary, np.stack(made))
+                np.save(temporary, made)
             progress(f"{first + _PART} galaxies of {options.galaxies}")
         parts.append(np.load(path, allow_pickle=False))
     return np.concatenate(parts)[: options.galaxies]

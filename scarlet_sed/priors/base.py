@@ -3,6 +3,8 @@
 from abc import abstractmethod
 from typing import ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
@@ -33,8 +35,19 @@ class MorphologyPrior(dist.Distribution):
 
     @property
     def easier(self) -> "MorphologyPrior | None":
-        """A prior of the same images that is easier to climb, to begin fits with; the same object for all sources."""
+        """A prior of the same images that is easier to climb, to begin fits with; sources share what it is built on."""
         return None
+
+    @property
+    def mean(self) -> Array:
+        """The image in the middle, of zeros: not the average."""
+        found: Array = self.coordinates(jnp.zeros(self._numbers))
+        return found
+
+    @property
+    def _numbers(self) -> int:
+        height, width = self.event_shape
+        return height * width - 1
 
     @abstractmethod
     def log_density(self, numbers: Array) -> Array:
@@ -50,3 +63,21 @@ class MorphologyPrior(dist.Distribution):
     def log_prob(self, value: Array) -> Array:
         """Natural logarithm of the density of an image, a unit of its numbers."""
         return self.log_density(self.coordinates.inv(value))
+
+
+class StandardNormalPrior(MorphologyPrior):
+    """A prior whose numbers are standard normal: all that was learnt is in the coordinates."""
+
+    def log_density(self, numbers: Array) -> Array:
+        """See `MorphologyPrior`."""
+        return standard_normal(numbers)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Images of unit sum."""
+        found: Array = self.coordinates(jax.random.normal(key, (*sample_shape, self._numbers)))
+        return found
+
+
+def standard_normal(numbers: Array) -> Array:
+    """(...,) natural logarithm of the density of (..., n) standard normal numbers."""
+    return jnp.sum(jax.scipy.stats.norm.logpdf(numbers), axis=-1)

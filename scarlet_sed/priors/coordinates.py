@@ -6,6 +6,7 @@ its mean, in an isometric basis. The mean follows from the sum.
 """
 
 import math
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +21,56 @@ _DARK = 1e-20
 """In units of the knee: pixels below are as good as empty. Samplers must not come there: densities have an edge."""
 
 
-class ImageCoordinates(OntoImages):
-    """n - 1 real numbers onto images of n positive pixels that sum to one.
+class StatedNumbers(OntoImages):
+    """Numbers that densities of images are stated in: one a unit of these, for fits and samplers alike.
 
-    It has no Jacobian: a density "in coordinates" is one a unit of these numbers, for fits and samplers alike.
+    That is why it has no Jacobian. A subclass says how images follow.
+    """
+
+    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
+        """Zero: densities are stated in the numbers."""
+        return jnp.zeros(x.shape[:-1])
+
+
+class LearntImages(Protocol):
+    """What turns standard normal numbers into images and back."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+
+    def image(self, normal: Array) -> Array:
+        """(..., height, width) images of (..., n - 1) standard normal numbers."""
+
+    def normal(self, image: Array) -> Array:
+        """(..., n - 1) standard normal numbers of images."""
+
+
+class NormalNumbers(StatedNumbers):
+    """Standard normal numbers onto images.
+
+    Args:
+        images: which know how.
+    """
+
+    def __init__(self, images: LearntImages) -> None:
+        super().__init__(images.shape)
+        self.images = images
+
+    def __call__(self, x: Array) -> Array:
+        """(..., height, width) images of (..., n - 1) numbers."""
+        return self.images.image(x)
+
+    def _inverse(self, y: Array) -> Array:
+        return self.images.normal(y)
+
+    def tree_flatten(self) -> tuple:
+        """Its images are traced."""
+        return (self.images,), (("images",), {"shape": self.shape})
+
+
+class ImageCoordinates(StatedNumbers):
+    """n - 1 real numbers onto images of n positive pixels that sum to one.
 
     Args:
         shape: (height, width).
@@ -45,10 +92,6 @@ class ImageCoordinates(OntoImages):
         # softplus backwards, without overflow where light is much and without loss where it is little
         u = light + jnp.log(-jnp.expm1(-light))
         return ZeroSumTransform(1).inv(u - jnp.mean(u, axis=-1, keepdims=True))
-
-    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
-        """Zero: densities are stated in the numbers."""
-        return jnp.zeros(x.shape[:-1])
 
     def tree_flatten(self) -> tuple:
         """It holds nothing that could be traced."""

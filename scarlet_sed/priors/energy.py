@@ -13,7 +13,8 @@ import numpy as np
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.parameters import as_float
 from scarlet_sed.priors.base import MorphologyPrior
-from scarlet_sed.priors.gaussian import GaussianImages, WhiteImages
+from scarlet_sed.priors.coordinates import NormalNumbers
+from scarlet_sed.priors.gaussian import GaussianImages
 from scarlet_sed.priors.shipped import read_prior
 from scarlet_sed.shared import Shared
 from scarlet_sed.typing import Array, HostArray
@@ -148,17 +149,11 @@ class EnergyPrior(MorphologyPrior):
         return self.images.refusal
 
     @property
-    def coordinates(self) -> WhiteImages:
+    def coordinates(self) -> NormalNumbers:
         """Standard normal numbers, were it not for the energy."""
-        return WhiteImages(self.images.wider)
+        return NormalNumbers(self.images.wider)
 
     def log_density(self, numbers: Array) -> Array:
         """See `MorphologyPrior`."""
         found: Array = jnp.vectorize(self.images.log_density, signature="(n)->()")(numbers)
-        return found
-
-    @property
-    def mean(self) -> Array:
-        """The image in the middle of the normal distribution: not the average."""
-        found: Array = self.coordinates(jnp.zeros(self.images.base.mean.shape))
         return found

@@ -9,13 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
-from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import ImageSimplex
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.parameters import as_float
-from scarlet_sed.priors.base import MorphologyPrior
+from scarlet_sed.priors.base import StandardNormalPrior, standard_normal
+from scarlet_sed.priors.coordinates import NormalNumbers
 from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
 from scarlet_sed.priors.shipped import read_prior
 from scarlet_sed.shared import Shared
@@ -138,56 +136,25 @@ class FlowImages(Shared):
     def log_density(self, white: Array) -> Array:
         """Natural logarithm of the density a unit of (n,) white numbers."""
         normal, volume = self.bends.normal(white)
-        return -0.5 * jnp.sum(normal**2) - 0.5 * normal.size * math.log(2 * math.pi) + volume
-
-
-class BentImages(dist.transforms.Transform):
-    """Standard normal numbers onto images, see `FlowImages`. It has no Jacobian: densities are stated in the numbers.
-
-    Args:
-        images: the flow.
-    """
-
-    domain = constraints.real_vector
-
-    def __init__(self, images: FlowImages) -> None:
-        self.images = images
+        return standard_normal(normal) + volume
 
     @property
-    def codomain(self) -> constraints.Constraint:
-        """Images that sum to one."""
-        return ImageSimplex(self.images.base.shape)
+    def shape(self) -> tuple[int, int]:
+        """See `LearntImages`."""
+        return self.base.shape
 
-    def __call__(self, x: Array) -> Array:
-        """(..., height, width) images of (..., n - 1) numbers."""
-        base = self.images.base
-        return base.coordinates(base.numbers(jnp.vectorize(self.images.bends.bent, signature="(n)->(n)")(x)))
+    def image(self, normal: Array) -> Array:
+        """See `LearntImages`."""
+        return self.base.image(jnp.vectorize(self.bends.bent, signature="(n)->(n)")(normal))
 
-    def _inverse(self, y: Array) -> Array:
-        base = self.images.base
-        white = base.white(base.coordinates.inv(y))
-        found: Array = jnp.vectorize(lambda w: self.images.bends.normal(w)[0], signature="(n)->(n)")(white)
+    def normal(self, image: Array) -> Array:
+        """See `LearntImages`."""
+        found: Array = jnp.vectorize(lambda w: self.bends.normal(w)[0], signature="(n)->(n)")(self.base.normal(image))
         return found
-
-    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
-        """Zero: densities are stated in the numbers."""
-        return jnp.zeros(x.shape[:-1])
-
-    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of images."""
-        return self.images.base.coordinates.forward_shape(shape)
-
-    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of numbers."""
-        return self.images.base.coordinates.inverse_shape(shape)
-
-    def tree_flatten(self) -> tuple:
-        """Its flow is traced."""
-        return (self.images,), (("images",), {})
 
 
 @final
-class FlowPrior(MorphologyPrior):
+class FlowPrior(StandardNormalPrior):
     """Images by a learnt flow, see `FlowImages`. Its numbers are standard normal: samplers know no easier prior.
 
     Args:
@@ -223,27 +190,11 @@ class FlowPrior(MorphologyPrior):
         return cls(FlowImages(base, Bends(**parts)))
 
     @property
-    def coordinates(self) -> BentImages:
+    def coordinates(self) -> NormalNumbers:
         """Standard normal numbers."""
-        return BentImages(self.images)
+        return NormalNumbers(self.images)
 
     @property
     def easier(self) -> GaussianImagePrior:
         """The normal distribution below: from afar, the way through bent numbers is long."""
         return GaussianImagePrior(self.images.base)
-
-    def log_density(self, numbers: Array) -> Array:
-        """See `MorphologyPrior`."""
-        return -0.5 * jnp.sum(numbers**2 + math.log(2 * math.pi), axis=-1)
-
-    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Images of unit sum."""
-        size = self.images.base.mean.shape[-1]
-        found: Array = self.coordinates(jax.random.normal(key, (*sample_shape, size)))
-        return found
-
-    @property
-    def mean(self) -> Array:
-        """The image in the middle, of zeros: not the average."""
-        found: Array = self.coordinates(jnp.zeros(self.images.base.mean.shape))
-        return found

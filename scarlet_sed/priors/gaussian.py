@@ -5,18 +5,14 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import scipy.linalg
-from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import ImageSimplex
 from scarlet_sed.errors import DataError, ShapeError
 from scarlet_sed.parameters import as_float
-from scarlet_sed.priors.base import MorphologyPrior
-from scarlet_sed.priors.coordinates import ImageCoordinates
+from scarlet_sed.priors.base import StandardNormalPrior
+from scarlet_sed.priors.coordinates import ImageCoordinates, NormalNumbers
 from scarlet_sed.priors.shipped import read_prior
 from scarlet_sed.shared import Shared
 from scarlet_sed.typing import Array, HostArray
@@ -143,6 +139,15 @@ class GaussianImages(Shared):
         away = numbers - self.mean
         return (away - ((away @ self.reflectors) @ self.triangle) @ self.reflectors.T) / self.scales
 
+    def image(self, normal: Array) -> Array:
+        """See `LearntImages`."""
+        found: Array = self.coordinates(self.numbers(normal))
+        return found
+
+    def normal(self, image: Array) -> Array:
+        """See `LearntImages`."""
+        return self.white(self.coordinates.inv(image))
+
 
 def reflectors_onto(axes: HostArray) -> HostArray:
     """(n, axis) Householder's vectors that turn the first unit vectors onto orthonormal axes, but for their signs."""
@@ -160,49 +165,8 @@ _LEAST = 1e-10
 """Least variance, in units of the largest."""
 
 
-class WhiteImages(dist.transforms.Transform):
-    """Standard normal numbers onto images, see `GaussianImages`. It has no Jacobian: see `ImageCoordinates`.
-
-    Args:
-        base: the distribution that they are the standard normal numbers of.
-    """
-
-    domain = constraints.real_vector
-
-    def __init__(self, base: GaussianImages) -> None:
-        self.base = base
-
-    @property
-    def codomain(self) -> constraints.Constraint:
-        """Images that sum to one."""
-        return ImageSimplex(self.base.shape)
-
-    def __call__(self, x: Array) -> Array:
-        """(..., height, width) images of (..., n - 1) numbers."""
-        return self.base.coordinates(self.base.numbers(x))
-
-    def _inverse(self, y: Array) -> Array:
-        return self.base.white(self.base.coordinates.inv(y))
-
-    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
-        """Zero: densities are stated in the numbers."""
-        return jnp.zeros(x.shape[:-1])
-
-    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of images."""
-        return self.base.coordinates.forward_shape(shape)
-
-    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of numbers."""
-        return self.base.coordinates.inverse_shape(shape)
-
-    def tree_flatten(self) -> tuple:
-        """Its distribution is traced."""
-        return (self.base,), (("base",), {})
-
-
 @final
-class GaussianImagePrior(MorphologyPrior):
+class GaussianImagePrior(StandardNormalPrior):
     """Images whose coordinates are normally distributed, see `GaussianImages`.
 
     Args:
@@ -229,25 +193,9 @@ class GaussianImagePrior(MorphologyPrior):
         return cls(GaussianImages.from_arrays(*read_prior(path)))
 
     @property
-    def coordinates(self) -> WhiteImages:
+    def coordinates(self) -> NormalNumbers:
         """Standard normal numbers."""
-        return WhiteImages(self.base)
-
-    def log_density(self, numbers: Array) -> Array:
-        """See `MorphologyPrior`."""
-        return -0.5 * jnp.sum(numbers**2 + np.log(2 * np.pi), axis=-1)
-
-    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Images of unit sum."""
-        size = self.base.mean.shape[-1]
-        found: Array = self.coordinates(jax.random.normal(key, (*sample_shape, size)))
-        return found
-
-    @property
-    def mean(self) -> Array:
-        """The image in the middle, of zeros: not the average."""
-        found: Array = self.coordinates(jnp.zeros(self.base.mean.shape))
-        return found
+        return NormalNumbers(self.base)
 
 
 def unit_images(images: Any) -> HostArray:

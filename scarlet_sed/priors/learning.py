@@ -1,6 +1,5 @@
 """Densities of images learnt from images: flows by maximum likelihood, energies by denoising score matching."""
 
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +13,11 @@ import optax
 
 from scarlet_sed.errors import DataError
 from scarlet_sed.parameters import as_float
+from scarlet_sed.priors.base import standard_normal
 from scarlet_sed.priors.energy import LEVELS, EnergyImages, EnergyNetwork
 from scarlet_sed.priors.flow import Bends, FlowImages
 from scarlet_sed.priors.gaussian import GaussianImages, orientations, unit_images
-from scarlet_sed.resume import resume_training, save_training
+from scarlet_sed.resume import train_on
 from scarlet_sed.typing import Array, HostArray
 
 HELD = 200
@@ -140,7 +140,7 @@ def train_flow(
         flow = FlowImages(wider, bends)
         noise = jax.random.normal(jax.random.key(11), held.shape)
         white = (held + level * noise) / wider.scales
-        more = jax.lax.map(lambda w: flow.log_density(w) - _standard(w), white, batch_size=_AT_ONCE)
+        more = jax.lax.map(lambda w: flow.log_density(w) - standard_normal(w), white, batch_size=_AT_ONCE)
         plain, error = score_errors(flow.log_density, base, level, held, jax.random.key(7))
         return more.mean(), error / plain
 
@@ -203,10 +203,6 @@ def train_energy(
     return EnergyImages(base, network, as_float(LEVELS[0])), record, finished
 
 
-def _standard(numbers: Array) -> Array:
-    return -0.5 * jnp.sum(numbers**2 + np.log(2 * np.pi))
-
-
 def _numbers(base: GaussianImages, images: HostArray) -> tuple[Array, Array]:
     """All numbers of images held back, and those along the axes of all others."""
     if len(images) < 2 * HELD:
@@ -230,7 +226,6 @@ def _train(
     schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, warm, recipe.steps)
     optimizer = optax.chain(optax.clip_by_global_norm(5.0), optax.adam(schedule))
     state = _State(begin, begin, optimizer.init(begin), jnp.asarray(0, jnp.int32))
-    state, record = resume_training(checkpoint, state, asdict(recipe))
     memory = 1 - 1 / recipe.memory
 
     @eqx.filter_jit
@@ -247,15 +242,14 @@ def _train(
 
         return jax.lax.scan(step, state, None, length=_CHUNK)[0]
 
-    start = time.monotonic()
-    before = record[-1]["seconds"] if record else 0.0
-    while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
-        state = advance(state, known)
-        step = int(state.step)
-        late = step >= recipe.steps or time.monotonic() - start >= seconds
-        if step % (10 * _CHUNK) == 0 or late:
-            spent = round(before + time.monotonic() - start, 1)
-            record.append({"step": step, "seconds": spent, **told(state.mean)})
-            progress(", ".join(f"{name} {value}" for name, value in record[-1].items()))
-            save_training(checkpoint, state, asdict(recipe), record)
-    return state.mean, record, int(state.step) >= recipe.steps
+    state, record, finished = train_on(
+        state,
+        lambda now: advance(now, known),
+        lambda now: told(now.mean),
+        asdict(recipe),
+        checkpoint,
+        every=10 * _CHUNK,
+        seconds=seconds,
+        progress=progress,
+    )
+    return state.mean, record, finished

@@ -58,7 +58,7 @@ GALAXIES = Recipe()
 """As they are drawn where nothing else is asked for."""
 
 
-def stamps(count: int, side: int, seed: int, recipe: Recipe = GALAXIES) -> HostArray:
+def stamps(count: int, side: int, seed: int, recipe: Recipe = GALAXIES, first: int = 0) -> HostArray:
     """(count, side, side) images that sum to one, without noise.
 
     Args:
@@ -66,8 +66,10 @@ def stamps(count: int, side: int, seed: int, recipe: Recipe = GALAXIES) -> HostA
         side: pixels.
         seed: image i depends on it and i alone.
         recipe: how they are drawn.
+        first: number of the first of them.
     """
-    return np.stack([stamp(np.random.default_rng([seed, number]), side, recipe) for number in range(count)])
+    numbers = range(first, first + count)
+    return np.stack([stamp(np.random.default_rng([seed, number]), side, recipe) for number in numbers])
 
 
 def stamp(rng: np.random.Generator, side: int, recipe: Recipe = GALAXIES) -> HostArray:

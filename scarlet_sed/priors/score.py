@@ -59,11 +59,6 @@ class ScoreOnly(MorphologyPrior):
         found: Array = jnp.vectorize(partial(_climbed, self.score), signature="(h,w)->()")(images)
         return found
 
-    @property
-    def mean(self) -> Array:
-        """An even image."""
-        return jnp.full(self.shape, 1.0 / (self.shape[0] * self.shape[1]))
-
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _climbed(score: Score, image: Array) -> Array:

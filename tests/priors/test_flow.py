@@ -8,6 +8,7 @@ import pytest
 
 import scarlet_sed as ss
 from scarlet_sed.errors import FileFormatError
+from scarlet_sed.infer import optimize
 from scarlet_sed.infer.optimize import eased
 from scarlet_sed.parameters import Parameter
 from scarlet_sed.priors.flow import Bends, FlowPrior
@@ -84,7 +85,9 @@ def test_a_file_without_a_flow_is_named(tmp_path):
         FlowPrior.load(tmp_path / "nothing.npz")
 
 
-def test_fits_begin_with_the_normal_distribution(learnt):
+@pytest.fixture(scope="module")
+def begun(learnt):
+    """A galaxy seen with noise, a scene that begins from the prior's middle, and the truth."""
     _, (flow, _, _) = learnt
     prior = FlowPrior(flow)
     truth = galaxies(1, seed=11)[0]
@@ -98,13 +101,38 @@ def test_fits_begin_with_the_normal_distribution(learnt):
 
     clean = ss.render(scene(ss.Pixels(truth, 0.1)), blank)
     seen = blank.with_data(clean + np.random.default_rng(0).normal(size=clean.shape))
-    start = scene(ss.Pixels(Parameter(np.asarray(prior.mean), prior), 0.1))
+    return scene(ss.Pixels(Parameter(np.asarray(prior.mean), prior), 0.1)), seen, truth / truth.sum()
+
+
+def test_fits_begin_with_the_normal_distribution(begun):
+    start, seen, known = begun
     first = eased(start)
     assert first is not None
     assert isinstance(first.parameters["a.morphology.image"].prior, GaussianImagePrior)
     assert eased(first) is None
     fitted = ss.fit(start, seen, progress=False, uncertainties=False)
     assert isinstance(fitted.scene.parameters["a.morphology.image"].prior, FlowPrior)
-    known = truth / truth.sum()
     found = np.asarray(fitted.scene.values["a.morphology.image"], float)
     assert np.linalg.norm(found - known) / np.linalg.norm(known) < 0.15
+
+
+def test_an_interrupted_beginning_is_kept(begun, monkeypatch):
+    start, seen, _ = begun
+    run, chunks = optimize._run_chunk, []
+
+    def interrupted(*args):
+        chunks.append(args)
+        if len(chunks) == 4:
+            raise KeyboardInterrupt
+        return run(*args)
+
+    monkeypatch.setattr(optimize, "_run_chunk", interrupted)
+    fitted = ss.fit(start, seen, progress=False)
+    assert fitted.status is ss.FitStatus.INTERRUPTED
+    # one chunk of probes, two of steps; none with the flow
+    assert len(chunks) == 4
+    assert fitted.loss.size == 2 * optimize.CHUNK
+    assert isinstance(fitted.scene.parameters["a.morphology.image"].prior, FlowPrior)
+    assert fitted.loss[-1] < fitted.loss[0]
+    begin, found = (np.asarray(scene.values["a.morphology.image"]) for scene in (start, fitted.scene))
+    assert not np.allclose(found, begin, rtol=0.01)

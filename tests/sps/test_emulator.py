@@ -165,7 +165,7 @@ def test_training_goes_on_where_it_was_cut_off(
     # a clock that moves a second whenever it is looked at ends the first sitting after a chunk or two
     ticks = iter(range(1000))
     with monkeypatch.context() as patch:
-        patch.setattr(training.time, "monotonic", lambda: float(next(ticks)))
+        patch.setattr("scarlet_sed.resume.time.monotonic", lambda: float(next(ticks)))
         _, record, done = training.train(data, recipe, tmp_path / "parts", seconds=2.5)
     assert not done and 0 < record[-1]["step"] < 40
     parts, record, done = training.train(data, recipe, tmp_path / "parts")

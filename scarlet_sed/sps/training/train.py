@@ -1,7 +1,5 @@
 """The training loop: Adam on the mean square error of log flux, resumable, with a record of how it went."""
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from scarlet_sed.resume import resume_training, save_training
+from scarlet_sed.resume import train_on
 from scarlet_sed.sps.emulator.network import Perceptron
 from scarlet_sed.sps.training.dataset import Dataset
 from scarlet_sed.typing import Array
@@ -99,7 +97,6 @@ def train(
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(_schedule(recipe), b2=0.995))
     network = _initial(table.features[:rows], table.targets.shape[1], recipe) if start_from is None else start_from
     state = State(network, optimizer.init(network), jnp.asarray(0, jnp.int32))
-    state, record = resume_training(checkpoint, state, asdict(recipe))
 
     def loss(network: Perceptron, table: Table) -> Array:
         if recipe.slope == 0:
@@ -118,20 +115,23 @@ def train(
 
         return jax.lax.scan(step, state, None, length=chunk)[0]
 
-    start = time.monotonic()
-    before = record[-1]["seconds"] if record else 0.0
-    while int(state.step) < recipe.steps and time.monotonic() - start < seconds:
-        state = advance(state, table)
-        step = int(state.step)
-        late = step >= recipe.steps or time.monotonic() - start >= seconds
-        if step % (8 * chunk) == 0 or late:
-            value, slope = _square_errors(state.network, Table(*(a[rows:] for a in table)), metric)
-            record.append({"step": step, "seconds": before + time.monotonic() - start, **_percentiles(value)})
-            if recipe.slope > 0:
-                record[-1]["slope %"] = 100 * float(np.median(np.sqrt(np.asarray(slope))))
-            progress(json.dumps({k: round(v, 3) for k, v in record[-1].items()}))
-            save_training(checkpoint, state, asdict(recipe), record)
-    return state.network, record, int(state.step) >= recipe.steps
+    def told(state: State) -> dict[str, float]:
+        value, slope = _square_errors(state.network, Table(*(a[rows:] for a in table)), metric)
+        of_slopes = {"slope %": 100 * float(np.median(np.sqrt(np.asarray(slope))))} if recipe.slope > 0 else {}
+        return {**_percentiles(value), **of_slopes}
+
+    state, record, finished = train_on(
+        state,
+        lambda now: advance(now, table),
+        told,
+        asdict(recipe),
+        checkpoint,
+        every=8 * chunk,
+        seconds=seconds,
+        progress=progress,
+        digits=3,
+    )
+    return state.network, record, finished
 
 
 def _square_errors(network: Perceptron, table: Table, metric: Array) -> tuple[Array, Array]:
