@@ -21,6 +21,7 @@ from scarlet_sed.infer import (
     truncated,
 )
 from scarlet_sed.infer.drawing import Isolated, isolate
+from scarlet_sed.infer.information import ImageInformation, image_information
 from scarlet_sed.infer.photometry import PhotometryFit, fit_photometry
 from scarlet_sed.infer.zero_points import zero_points
 from scarlet_sed.instrument.correlated import CorrelatedNoise
@@ -179,6 +180,7 @@ __all__ = [
     "GaussianNoise",
     "Grid",
     "History",
+    "ImageInformation",
     "Isolated",
     "KriekConroy",
     "Laplace",
@@ -226,6 +228,7 @@ __all__ = [
     "estimate_noise",
     "fit",
     "fit_photometry",
+    "image_information",
     "image_simplex",
     "initial_scene",
     "initialize",

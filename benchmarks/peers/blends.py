@@ -35,6 +35,7 @@ class Blend:
             blend was made by `simulated_blend`.
         is_star: shape (source,), whether a source is known to be a point.
         truth: shape (source, band, y, x), the true images seen through the PSF, or None where nobody knows.
+        centres: shape (source, 2), the true positions (y, x), or None likewise.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Blend:
     peaks: Array
     is_star: NDArray[np.bool_]
     truth: Array | None = None
+    centres: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -155,15 +157,17 @@ def unmatched_blend(folder: Path) -> Blend:
     psfs = psfs[[columns.index(_IMAGE_COLUMN + band) for band in bands]]
     rows = [catalogue[catalogue["index"] == index] for index in np.unique(catalogue["index"])]
     truth = np.stack([np.stack([row[_IMAGE_COLUMN + band].sum(axis=0) for band in bands]) for row in rows])
+    centres = np.array([[row["y"][0] - 0.5, row["x"][0]] for row in rows])
     return Blend(
         name="unmatched",
         bands=bands,
         images=images,
         variance=UNMATCHED_SKY_VARIANCE + np.maximum(truth.sum(axis=0), 0.0),
         psfs=psfs / psfs.sum(axis=(1, 2), keepdims=True),
-        peaks=np.round([[row["y"][0] - 0.5, row["x"][0]] for row in rows]),
+        peaks=np.round(centres),
         is_star=np.array([bool(row["is_star"][0]) for row in rows]),
         truth=truth.astype(float),
+        centres=centres,
     )
 
 

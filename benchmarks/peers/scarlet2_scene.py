@@ -71,12 +71,12 @@ class StepLog:
         return [after - before for before, after in zip(self.end, self.end[1:], strict=False)]
 
 
-def observe(blend: Blend) -> tuple[sc2.Observation, sc2.Frame]:
-    """Observation and model frame of a blend, matched, with the default model PSF (sigma 0.7 pixels)."""
+def observe(blend: Blend, psf: sc2.PSF | None = None) -> tuple[sc2.Observation, sc2.Frame]:
+    """Observation and model frame of a blend, matched; the model PSF is scarlet2's default, sigma 0.7 pixels."""
     observation = sc2.Observation(
         blend.images, weights=1 / blend.variance, psf=blend.psfs, channels=list(blend.bands), name=blend.name
     )
-    frame = sc2.Frame.from_observations(observation)
+    frame = sc2.Frame.from_observations(observation, model_psf=psf)
     observation.match(frame)
     return observation, frame
 

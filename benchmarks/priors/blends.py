@@ -1,12 +1,14 @@
 """Blends of two galaxies of the recipe, with truth: what priors on images are compared on."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from shapes import similarity
+from scipy.ndimage import gaussian_filter
+from shapes import distance, similarity
 
 import scarlet_sed as ss
 from scarlet_sed.morphology.base import PixelGrid
@@ -26,6 +28,9 @@ SIGNALS = (20, 50, 100)
 APART = (3.0, 6.0, 10.0)
 """Pixels between the centres."""
 COLOURS = ("similar", "different")
+_WIDTHS = np.array(FWHM) / np.sqrt(8 * np.log(2))
+_REST = float(np.sqrt(_WIDTHS[0] ** 2 - 0.7**2))
+"""Pixels of dispersion between the model's PSF and the narrowest."""
 
 
 class Blend(NamedTuple):
@@ -53,6 +58,7 @@ def cells() -> list[tuple[float, float, str]]:
     return [(signal, apart, colours) for signal in SIGNALS for apart in APART for colours in COLOURS]
 
 
+@cache
 def blank() -> ss.Observation:
     """Five bands without light."""
     psfs = [ss.PSF.gaussian(fwhm=fwhm) for fwhm in FWHM]
@@ -86,11 +92,9 @@ def blend(seed: int, recipe: Recipe = GALAXIES) -> Blend:
     return Blend(data, images, np.array(fluxes), places, signal, apart, colours)
 
 
-def arrays(made: Blend) -> dict[str, np.ndarray]:
+def arrays(made: Blend) -> dict[str, Any]:
     """Images and variance (band, y, x) and PSFs (band, py, px) in its pixels, for codes that know no observation."""
-    steps = np.arange(31) - 15
-    widths = np.array(FWHM)[:, None] / np.sqrt(8 * np.log(2))
-    rows = np.exp(-0.5 * (steps / widths) ** 2)
+    rows = np.exp(-0.5 * ((np.arange(31) - 15) / _WIDTHS[:, None]) ** 2)
     psfs = rows[:, :, None] * rows[:, None, :]
     images = np.asarray(made.data.data)
     return {
@@ -106,12 +110,16 @@ def source(place: np.ndarray, flux: object, shape: ss.Morphology, free: float | 
     return ss.Source(where, ss.FreeSpectrum(flux, BANDS) * shape)
 
 
+def pixels(places: np.ndarray) -> np.ndarray:
+    """(..., 2) pixels (x, y) of places in arcsec (east, north)."""
+    return blank().grid.pixels(places, None)
+
+
 def seen_shape(shape: ss.Morphology, place: np.ndarray) -> np.ndarray:
     """(y, x) unit-flux light of a shape through the model's own narrow PSF, over the whole frame."""
-    steps = np.arange(SIDE) - (SIDE - 1) / 2
-    matrix = np.eye(2) / SCALE
-    x, y = jnp.asarray(steps - place[0] / SCALE), jnp.asarray(steps - place[1] / SCALE)
-    light = np.asarray(resolve(shape).evaluate(PixelGrid(x, y, jnp.asarray(matrix), jnp.asarray(0.7))), float)
+    x, y = (jnp.asarray(np.arange(SIDE) - at) for at in pixels(place))
+    matrix = jnp.asarray(np.eye(2) / SCALE)
+    light = np.asarray(resolve(shape).evaluate(PixelGrid(x, y, matrix, jnp.asarray(0.7))), float)
     return light / light.sum()
 
 
@@ -120,12 +128,14 @@ class Errors(NamedTuple):
 
     Args:
         shape: L2 norm of the difference of the unit-flux images over that of the truth.
+        seen: the same through the bluest band's PSF, which hides what is finer.
         similarity: structural similarity (Wang et al. 2004, IEEE Trans. Image Process. 13, 600).
         flux: relative error of the flux, mean over the bands.
         colour: error in mag of the bluest less the reddest band.
     """
 
     shape: float
+    seen: float
     similarity: float
     flux: float
     colour: float
@@ -151,7 +161,8 @@ def errors_of(shapes: Sequence[np.ndarray], fluxes: Sequence[np.ndarray], made: 
         ratio = flux / made.fluxes[number]
         found.append(
             Errors(
-                float(np.linalg.norm(guess - known) / np.linalg.norm(known)),
+                distance(guess, known),
+                distance(gaussian_filter(guess, _REST), gaussian_filter(known, _REST)),
                 similarity(guess, known),
                 float(ratio.mean() - 1),
                 float(-2.5 * np.log10(ratio[0] / ratio[-1])),

@@ -21,6 +21,7 @@ MODELS = (
     "sersic",
     "pixels",
     "starlet",
+    "learnt",
     "bulge+disk",
     "sersic+sersic",
     "sersic+pixels",

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from scarlet_sed.plot.corners import corner as corner
     from scarlet_sed.plot.maps import property_maps as property_maps
     from scarlet_sed.plot.predictions import predictive as predictive
+    from scarlet_sed.plot.shares import information as information
 
 # imported when first used: the diagnostics that pictures of posteriors quote take a second, which fits do without
 _LATER = {
     "corner": "scarlet_sed.plot.corners",
+    "information": "scarlet_sed.plot.shares",
     "predictive": "scarlet_sed.plot.predictions",
     "property_maps": "scarlet_sed.plot.maps",
     "rank": "scarlet_sed.plot.chains",

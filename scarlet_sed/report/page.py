@@ -13,6 +13,7 @@ from astropy.time import Time
 from matplotlib.figure import Figure
 
 import scarlet_sed.plot as plot
+from scarlet_sed.infer.information import image_information
 from scarlet_sed.infer.result import FitResult
 from scarlet_sed.io.flags import Flag
 from scarlet_sed.light import path_of
@@ -156,6 +157,7 @@ def _cards(content: Content, layers: Mapping[str, plot.Layer], view: plot.View) 
     target = layers[min(layers, key=lambda name: layers[name].pixel_scale)]
     waves = np.concatenate([layer.wavelengths for layer in layers.values()])
     order = np.argsort(waves, kind="stable")
+    known = {path.split(".")[0]: each for path, each in image_information(fit).items()}
     cards = []
     for row in np.argsort(-brightness)[:MOST_CARDS]:
         name = str(catalog["name"][row])
@@ -172,7 +174,11 @@ def _cards(content: Content, layers: Mapping[str, plot.Layer], view: plot.View) 
                 "image": embed(figure, 110),
                 "summary": f"{middle} {catalog[f'mag_{middle}'][row].value:.2f} AB",
                 "sed": _sed(content, name),
+                "information": embed(plot.information(known[name]), 90) if name in known else "",
                 "physics": physics(catalog, int(row)),
+                "prior": f"{known[name].share_of_light:.0%} of what is known of its image is the prior's"
+                if name in known
+                else "",
                 "flag": flags.describe() if flags else "",
             }
         )

@@ -3,7 +3,9 @@
 The priors are families of one kind for all sources, so that sources of a class share one compiled program.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,8 @@ from scarlet_sed.morphology.point import Point
 from scarlet_sed.morphology.sersic import Exponential, Sersic
 from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter
+from scarlet_sed.priors.gaussian import GaussianImagePrior
+from scarlet_sed.priors.procedural import GALAXIES
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.typing import HostArray
 
@@ -32,6 +36,10 @@ _FLAT = 30.0
 _SMOOTH = 0.5
 """Typical difference of the logarithms of neighbouring pixels of a free image."""
 
+
+_LEARNT = "galaxies_32"
+"""The prior of images that know what galaxies look like. Its pixels are the native ones, or a few of them where the
+source is larger than what the prior was learnt from."""
 
 _WING = 0.02
 """Share of its light with which a free image starts beyond its own territory."""
@@ -129,6 +137,19 @@ def _pixels(seed: Seed) -> Morphology:
     return Pixels.from_image(image, seed.pixel_scale, SmoothImage(image.shape, _SMOOTH), floor=1e-3)
 
 
+def _learnt(seed: Seed) -> Morphology:
+    prior = _galaxies()
+    largest = GALAXIES.largest * prior.event_shape[0]
+    scale = seed.pixel_scale * max(1, math.ceil(seed.radius / (largest * seed.pixel_scale)))
+    return Pixels(Parameter(np.asarray(prior.mean), prior), scale)
+
+
+@cache
+def _galaxies() -> GaussianImagePrior:
+    """The prior that all sources share."""
+    return GaussianImagePrior.load(_LEARNT)
+
+
 def _starlet(seed: Seed) -> Morphology:
     return Starlet.from_image(_picture(seed), seed.pixel_scale)
 
@@ -161,6 +182,7 @@ _PARTS: dict[str, dict[str, Callable[[Seed], Morphology]]] = {
     "sersic": {"sersic": _sersic},
     "pixels": {"pixels": _pixels},
     "starlet": {"starlet": _starlet},
+    "learnt": {"learnt": _learnt},
     "bulge+disk": {"bulge": _bulge, "disk": _disk},
     "sersic+sersic": {"inner": _inner, "outer": _outer},
     "sersic+pixels": {"sersic": _sersic, "pixels": _pixels},

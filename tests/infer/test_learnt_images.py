@@ -3,57 +3,28 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import pytest
 
 import scarlet_sed as ss
 from scarlet_sed.infer.covariance import LEADING, curvature_at
 from scarlet_sed.infer.fisher import Direction, gauss_newton
 from scarlet_sed.infer.posterior import LogPosterior
-from scarlet_sed.parameters import Parameter
-from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
-from tests.registry import galaxies
-
-BAND = ("hsc_g",)
 
 
-@pytest.fixture(scope="module")
-def fitted() -> ss.FitResult:
-    """Two blended galaxies of 12 x 12 pixels."""
-    prior = GaussianImagePrior(GaussianImages.of(galaxies(60, 12), rank=80))
-    truths = galaxies(2, 12, seed=11)
-    blank = ss.Observation(np.zeros((1, 28, 28)), BAND, ss.PSF.gaussian(fwhm=2.5), sigma=1.0, pixel_scale=0.1, name="o")
-    frame = ss.Frame.covering(blank)
-
-    def scene(shapes: list[ss.Pixels], flux: object) -> ss.Scene:
-        return ss.Scene(
-            {
-                name: ss.Source((0.3 * sign, 0.0), ss.FreeSpectrum(flux, BAND) * shape)
-                for name, sign, shape in zip("ab", (-1, 1), shapes, strict=True)
-            },
-            frame,
-        )
-
-    clean = ss.render(scene([ss.Pixels(truth, 0.1) for truth in truths], 300.0), blank)
-    seen = blank.with_data(clean + np.random.default_rng(0).normal(size=clean.shape))
-    free = [ss.Pixels(Parameter(np.asarray(prior.mean), prior), 0.1) for _ in truths]
-    return ss.fit(scene(free, Parameter(np.array([250.0]), dist.HalfNormal(1000.0))), seen, progress=False)
-
-
-def test_leading_numbers_are_directions(fitted: ss.FitResult) -> None:
-    posterior: LogPosterior = fitted.posterior
-    curvature = curvature_at(posterior, posterior.unconstrain(fitted.values))
+def test_leading_numbers_are_directions(two_images: ss.FitResult) -> None:
+    posterior: LogPosterior = two_images.posterior
+    curvature = curvature_at(posterior, posterior.unconstrain(two_images.values))
     paths = [direction.path for direction in curvature.directions]
     assert paths.count("a.morphology.image") == LEADING
     # two fluxes and two images
     assert len(paths) == 2 * LEADING + 2
-    assert fitted.laplace is not None
-    assert fitted.laplace.order == ["a.spectrum.flux", "b.spectrum.flux"]
+    assert two_images.laplace is not None
+    assert two_images.laplace.order == ["a.spectrum.flux", "b.spectrum.flux"]
 
 
-def test_errors_are_those_of_all_numbers_together(fitted: ss.FitResult) -> None:
-    posterior: LogPosterior = fitted.posterior
-    at = posterior.unconstrain(fitted.values)
+def test_errors_are_those_of_all_numbers_together(two_images: ss.FitResult) -> None:
+    posterior: LogPosterior = two_images.posterior
+    at = posterior.unconstrain(two_images.values)
     every = [
         Direction(path, place.family, place.row, element)
         for path, place in posterior.places.items()
@@ -62,14 +33,14 @@ def test_errors_are_those_of_all_numbers_together(fitted: ss.FitResult) -> None:
     of_image = np.array([direction.path.endswith("image") for direction in every])
     matrix = gauss_newton(posterior, at, every) + np.diag(np.where(of_image, 1.0, 0.0))
     covariance = np.linalg.inv(matrix)
-    assert fitted.uncertainties is not None
+    assert two_images.uncertainties is not None
     for name in "ab":
         (flux,) = [i for i, direction in enumerate(every) if direction.path == f"{name}.spectrum.flux"]
         place = posterior.places[f"{name}.spectrum.flux"]
         family = posterior.program.families[place.family]
         slope = jax.jacfwd(family.constrain)(at[place.family])[place.row, 0, place.row, 0]
         whole = float(slope) * np.sqrt(covariance[flux, flux])
-        assert float(fitted.uncertainties[f"{name}.spectrum.flux"][0]) == pytest.approx(whole, rel=0.05)
+        assert float(two_images.uncertainties[f"{name}.spectrum.flux"][0]) == pytest.approx(whole, rel=0.05)
 
         own = [i for i, direction in enumerate(every) if direction.path == f"{name}.morphology.image"]
         place = posterior.places[f"{name}.morphology.image"]
@@ -77,21 +48,21 @@ def test_errors_are_those_of_all_numbers_together(fitted: ss.FitResult) -> None:
         jacobian = np.asarray(jax.jacfwd(lambda u, f=family: f.constrain(u))(at[place.family]), float)
         jacobian = jacobian[place.row, :, :, place.row].reshape(144, -1)
         exact = np.sqrt(np.diag(jacobian @ covariance[np.ix_(own, own)] @ jacobian.T)).reshape(12, 12)
-        told = np.asarray(fitted.uncertainties[f"{name}.morphology.image"], float)
-        bright = np.asarray(fitted.scene.values[f"{name}.morphology.image"]) > 1 / 144
+        told = np.asarray(two_images.uncertainties[f"{name}.morphology.image"], float)
+        bright = np.asarray(two_images.scene.values[f"{name}.morphology.image"]) > 1 / 144
         assert np.median(told[bright] / exact[bright]) == pytest.approx(1, abs=0.1)
         assert np.all(np.abs(np.log(told[bright] / exact[bright])) < np.log(1.6))
 
 
-def test_it_is_sampled(fitted: ss.FitResult) -> None:
-    found = ss.sample(fitted, warmup=100, draws=150, progress=False)
+def test_it_is_sampled(two_images: ss.FitResult) -> None:
+    found = ss.sample(two_images, warmup=100, draws=150, progress=False)
     assert found.diagnosis is not None
     assert found.diagnosis.worst_rhat < 1.05
     assert found.diagnosis.divergences == 0
     for name in "ab":
         drawn = found.draws[f"{name}.morphology.image"]
         np.testing.assert_allclose(drawn.sum(axis=(-2, -1)), 1, atol=1e-4)
-        told = np.asarray(fitted.uncertainties[f"{name}.morphology.image"], float)
+        told = np.asarray(two_images.uncertainties[f"{name}.morphology.image"], float)
         bright = drawn.mean(axis=(0, 1)) > 1 / 144
         assert np.median(drawn.std(axis=(0, 1))[bright] / told[bright]) == pytest.approx(1, abs=0.2)
     # a tree of two images of 12 x 12 pixels and two fluxes

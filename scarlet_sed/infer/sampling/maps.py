@@ -69,10 +69,16 @@ class PropertyMaps(NamedTuple):
         Args:
             share: between zero and one.
         """
-        falling = np.sort(np.maximum(self.light, 0.0), axis=None)[::-1]
-        held = np.cumsum(falling, dtype=float)
-        least = falling[min(int(np.searchsorted(held, share * held[-1])), falling.size - 1)]
-        return (self.light >= least) & (self.light > 0)
+        return brightest(self.light, share)
+
+
+def brightest(light: HostArray, share: float) -> np.ndarray:
+    """(h, w) which of the brightest pixels hold a share of (h, w) light."""
+    falling = np.sort(np.maximum(light, 0.0), axis=None)[::-1]
+    held = np.cumsum(falling, dtype=float)
+    least = falling[min(int(np.searchsorted(held, share * held[-1])), falling.size - 1)]
+    found: np.ndarray = (light >= least) & (light > 0)
+    return found
 
 
 def property_maps(posterior: Posterior, source: str, count: int = 50, seed: int = 0) -> PropertyMaps:
