@@ -82,10 +82,16 @@ posteriors: $(STAMP) ## train the amortized posteriors, part by part, an hour ea
 image-priors: $(STAMP) ## learn the prior on images that ships: 20 minutes; again to go on
 	$(BIN)/scarlet-sed prior train --folder build/priors --out scarlet_sed/priors/weights/galaxies_32.npz
 
-judge-priors: $(STAMP) ## priors on images: toys with known posteriors, blends taken apart; an hour, again to go on
+judge-priors: $(STAMP) ## priors on images: toys, blends taken apart and sampled, ranking, maps; hours, again to go on
 	$(BIN)/python benchmarks/priors/toys.py
 	$(BIN)/python benchmarks/priors/deblend.py
 	$(BIN)/python benchmarks/priors/deblend.py --structured --kinds normal flow
+	$(BIN)/python benchmarks/priors/deblend.py --off 2 --kinds none smooth normal
+	$(BIN)/python benchmarks/priors/coverage.py --kinds normal
+	$(BIN)/python benchmarks/priors/coverage.py --kinds normal --own
+	$(BIN)/python benchmarks/priors/ranking.py
+	$(BIN)/python benchmarks/priors/hallucination.py
+	$(BIN)/python benchmarks/priors/real.py
 
 judge-posteriors: $(STAMP) ## the amortized posterior that ships on simulated objects: accuracy, calibration, speed; an hour
 	$(BIN)/python benchmarks/amortized/gates.py jades_delayed

@@ -65,11 +65,11 @@ def blank() -> ss.Observation:
     return ss.Observation(np.zeros((len(BANDS), SIDE, SIDE)), BANDS, psfs, sigma=SIGMA, pixel_scale=SCALE, name="five")
 
 
-def blend(seed: int, recipe: Recipe = GALAXIES) -> Blend:
-    """Number `seed` of the blends; all cells take turns."""
+def blend(seed: int, recipe: Recipe = GALAXIES, images: np.ndarray | None = None) -> Blend:
+    """Number `seed` of the blends; all cells take turns. Galaxies are of a recipe, or (2, y, x) given ones."""
     signal, apart, colours = cells()[seed % len(cells())]
     rng = np.random.default_rng([20_000_000, seed])
-    images = np.stack([stamp(rng, STAMP, recipe) for _ in range(2)])
+    images = np.stack([stamp(rng, STAMP, recipe) for _ in range(2)]) if images is None else images
     images = images / images.sum(axis=(1, 2), keepdims=True)
     angle = rng.uniform(0, 2 * np.pi)
     half = 0.5 * apart * SCALE * np.array([np.cos(angle), np.sin(angle)])

@@ -52,20 +52,22 @@ def given_places(made: blends.Blend, off: float, seed: int) -> np.ndarray:
     return made.places + off * blends.SCALE * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
+def start(made: blends.Blend, prior: Any, places: np.ndarray, free: float | None = None) -> ss.Scene:
+    """Both galaxies with a prior on their images, as `blends.source` places them."""
+    level = np.asarray(made.data.data).sum(axis=(1, 2)).clip(30) / 2
+    flux = ss.Parameter(level, dist.HalfNormal(np.full(len(blends.BANDS), 30 * level.max())))
+    galaxies = {
+        name: blends.source(place, flux, kinds.start(prior, blends.SCALE), free)
+        for name, place in zip("ab", places, strict=True)
+    }
+    return ss.Scene(galaxies, ss.Frame.covering(made.data))
+
+
 def measure(made: blends.Blend, prior: Any, off: float, seed: int) -> dict[str, Any]:
     """One blend, fitted."""
-    level = np.asarray(made.data.data).sum(axis=(1, 2)).clip(30) / 2
-    galaxies = {
-        name: blends.source(
-            place,
-            ss.Parameter(level, dist.HalfNormal(np.full(len(blends.BANDS), 30 * level.max()))),
-            kinds.start(prior, blends.SCALE),
-            free=off * blends.SCALE if off else None,
-        )
-        for name, place in zip("ab", given_places(made, off, seed), strict=True)
-    }
+    begin = start(made, prior, given_places(made, off, seed), off * blends.SCALE if off else None)
     begun = time.perf_counter()
-    fitted = ss.fit(ss.Scene(galaxies, ss.Frame.covering(made.data)), made.data, progress=False, uncertainties=False)
+    fitted = ss.fit(begin, made.data, progress=False, uncertainties=False)
     return {
         "seconds": time.perf_counter() - begun,
         "status": fitted.status.name,

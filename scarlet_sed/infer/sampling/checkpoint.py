@@ -26,7 +26,7 @@ from scarlet_sed.infer.sampling.anchor import Anchor
 from scarlet_sed.infer.sampling.bend import Bend
 from scarlet_sed.infer.sampling.chains import Piece
 from scarlet_sed.infer.sampling.nuts import Draws
-from scarlet_sed.infer.sampling.target import Coordinates
+from scarlet_sed.infer.sampling.target import Coordinates, Stretch
 from scarlet_sed.parameters import to_device
 from scarlet_sed.typing import HostArray
 
@@ -112,7 +112,9 @@ class Checkpoint:
         leaf: Any = 0
         families, groups = ((leaf,) * header[name] for name in ("families", "groups"))
         anchor = Anchor((groups,) * header["observations"], groups, groups)
-        shape = Coordinates(families, families, leaf, leaf, Bend(*[leaf] * len(Bend._fields)), anchor)
+        shape = Coordinates(
+            families, families, leaf, leaf, Bend(*[leaf] * len(Bend._fields)), anchor, Stretch(leaf, leaf)
+        )
         leaves = [stored[f"leaf{i}"] for i in range(len(jax.tree.leaves(shape)))]
         found: Coordinates = jax.tree.unflatten(
             jax.tree.structure(shape), [to_device(leaf, leaf.dtype) for leaf in leaves]

@@ -20,7 +20,7 @@ from scarlet_sed.infer.sampling.learn import LENGTH, ROUNDS, bent, bent_by_fluxe
 from scarlet_sed.infer.sampling.marginal import linear_of, marginal_target_at, without_linear
 from scarlet_sed.infer.sampling.moves import Move, held_apart, held_numbers
 from scarlet_sed.infer.sampling.nuts import Draws, Settings, begin
-from scarlet_sed.infer.sampling.target import AnyTarget, Coordinates, maximum_at, target_at
+from scarlet_sed.infer.sampling.target import AnyTarget, Coordinates, maximum_at, stretched, target_at
 from scarlet_sed.parameters import as_float
 from scarlet_sed.scene.scene import Scene
 from scarlet_sed.typing import Array
@@ -114,7 +114,10 @@ def sample(
         held = held_numbers(coordinates, move)
         # what moves hold needs no coordinates that follow its bends, nor does the one number that they leave of a block
         rest = np.bincount(at.blocks[np.setdiff1d(np.flatnonzero(at.blocks >= 0), held)])
-        if learn and (np.any(rest > 1) or not held.size) and mass == "fixed" and warmup >= LENGTH:
+        if coordinates.scale.size and linear is None and not held.size:
+            # images mix all their numbers: short chains would not learn bends before these are round
+            coordinates = stretched(target_at(posterior.program, coordinates), seed)
+        elif learn and (np.any(rest > 1) or not held.size) and mass == "fixed" and warmup >= LENGTH:
             if linear is None:
                 coordinates = bent_by_fluxes(posterior, at, seed)
             # learning is to take no longer than what it helps

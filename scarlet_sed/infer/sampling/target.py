@@ -26,6 +26,31 @@ from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
 
 
+class Stretch(NamedTuple):
+    """Steps of other lengths along some directions of the whitened numbers, whatever parameters these mix.
+
+    Args:
+        directions: (k, size) orthonormal.
+        more: (k,) length less one.
+    """
+
+    directions: Array
+    more: Array
+
+    def __call__(self, whitened: Array) -> Array:
+        """(size,) stretched numbers."""
+        return self._along(whitened, self.more)
+
+    def undone(self, stretched: Array) -> Array:
+        """(size,) numbers before they were stretched."""
+        return self._along(stretched, -self.more / (1 + self.more))
+
+    def _along(self, numbers: Array, more: Array) -> Array:
+        if not len(more):
+            return numbers
+        return numbers + (more * (self.directions @ numbers)) @ self.directions
+
+
 class Coordinates(NamedTuple):
     """How whitened numbers become unconstrained ones.
 
@@ -36,6 +61,7 @@ class Coordinates(NamedTuple):
         scale: (m,) steps of the numbers of images.
         bend: what the steps of the correlated numbers pass.
         anchor: what amplitudes follow after that.
+        stretch: of the whitened numbers, before all that.
     """
 
     origin: FamilyValues
@@ -44,6 +70,7 @@ class Coordinates(NamedTuple):
     scale: Array
     bend: Bend
     anchor: Anchor
+    stretch: Stretch
 
     @property
     def size(self) -> int:
@@ -53,6 +80,7 @@ class Coordinates(NamedTuple):
     def unconstrained(self, whitened: Array) -> tuple[FamilyValues, Array]:
         """Unconstrained numbers from (size,) whitened ones, before amplitudes follow, and the bend's volume."""
         count = self.root.shape[0]
+        whitened = self.stretch(whitened)
         bent, volume = self.bend(self.root @ whitened[:count])
         return self.placed(jnp.concatenate([bent, self.scale * whitened[count:]])), volume
 
@@ -84,7 +112,7 @@ class Coordinates(NamedTuple):
         first = jnp.linalg.solve(self.root, straight)
         # once more for what rounding left
         first = first + jnp.linalg.solve(self.root, straight - self.root @ first)
-        return jnp.concatenate([first, steps[count:-1] / self.scale])
+        return self.stretch.undone(jnp.concatenate([first, steps[count:-1] / self.scale]))
 
 
 class AnyTarget(Protocol):
@@ -209,13 +237,44 @@ def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At
     root = inverse_root(matrix)
     anchor = anchored(posterior, tuple(origin))
     bend = straight(root @ root.T, flat, bendable)
-    coordinates = Coordinates(tuple(origin), index, as_float(root), images_scale, bend, anchor)
+    none = Stretch(as_float(np.zeros((0, size))), as_float(np.zeros(0)))
+    coordinates = Coordinates(tuple(origin), index, as_float(root), images_scale, bend, anchor, none)
     if anchor.follows:
         slope = np.asarray(_slope(posterior.program, coordinates), np.float64)
         root = np.linalg.qr(np.linalg.solve(slope, root).T).R.T
         bend = straight(root @ root.T, flat, bendable)
         coordinates = coordinates._replace(root=as_float(root), bend=bend)
     return At(coordinates, curvature, blocks)
+
+
+def stretched(target: Target, seed: int = 0) -> Coordinates:
+    """Coordinates of a target that are round along the directions in which its curvature at zero is furthest from one.
+
+    What the data say of a free image with a learnt prior is said of few mixtures of very many numbers: single numbers
+    cannot be scaled for it. The directions are found by subspace iteration from random ones (Halko, Martinsson & Tropp
+    2011, SIAM Rev. 53, 217).
+
+    Args:
+        target: whose coordinates are not stretched.
+        seed: of the random directions.
+    """
+    size = target.coordinates.size
+    random = np.random.default_rng([7, seed]).normal(size=(min(_STRETCHED, size), size))
+    found = np.linalg.qr(random.T)[0].T
+    for _ in range(_PASSES):
+        found = np.linalg.qr(np.asarray(_curved(target, as_float(found)), np.float64).T - found.T)[0].T
+    curved = np.asarray(_curved(target, as_float(found)), np.float64)
+    curvature, mixed = np.linalg.eigh(0.5 * (found @ curved.T + curved @ found.T))
+    more = 1 / np.sqrt(np.maximum(curvature, _FLATTEST)) - 1
+    return target.coordinates._replace(stretch=Stretch(as_float(mixed.T @ found), as_float(more)))
+
+
+@jax.jit
+def _curved(target: Target, directions: Array) -> Array:
+    """(k, size) the Hessian of the potential at zero times (k, size) directions."""
+    gradient = jax.grad(target.potential)
+    origin = jnp.zeros(directions.shape[1], directions.dtype)
+    return jax.lax.map(lambda way: jax.jvp(gradient, (origin,), (way,))[1], directions, batch_size=_TOGETHER)
 
 
 @jax.jit
@@ -262,5 +321,7 @@ def spectral_blocks(posterior: LogPosterior, paths: list[str]) -> HostArray:
     return blocks if any(several) else np.full(len(paths), -1)
 
 
+_STRETCHED, _PASSES, _TOGETHER = 384, 2, 4
+"""Directions, products with the Hessian of each before the last, and how many at once."""
 _FLATTEST = 1e-2
 """Curvature below which a number counts as free: a unit step in a logarithm is already ten times its size."""
