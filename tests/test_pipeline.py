@@ -210,3 +210,13 @@ def test_shift_and_calibration_are_fitted_against_the_first_band(files):
     np.testing.assert_allclose(other.values["calibration"], 1.04, atol=2e-3)
     np.testing.assert_allclose(reference.values["shift"], 0.0, atol=1e-5)
     np.testing.assert_allclose(reference.values["calibration"], 1.0, atol=1e-5)
+
+
+def test_learnt_images_say_what_is_their_priors(files, tmp_path):
+    path = configured(files, '[model]\ndefault = "learnt"\n\n[fit]\nsteps = 100\n', "learnt.toml")
+    outcome = pipeline.run_fit(path, tmp_path, progress=False)
+    page = (outcome.folder / "report.html").read_text()
+    assert page.count("of what is known of its image is the prior&#39;s") == 2
+    assert page.count("What is known of the image of") == 2
+    again = load_scene(outcome.folder / "scene")
+    assert isinstance(again.parameters["s01.morphology.image"].prior, ss.GaussianImagePrior)

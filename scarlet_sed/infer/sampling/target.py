@@ -265,7 +265,7 @@ def stretched(target: Target, seed: int = 0) -> Coordinates:
         found = np.linalg.qr(np.asarray(_curved(target, as_float(found)), np.float64).T - found.T)[0].T
     curved = np.asarray(_curved(target, as_float(found)), np.float64)
     curvature, mixed = np.linalg.eigh(0.5 * (found @ curved.T + curved @ found.T))
-    more = 1 / np.sqrt(np.maximum(curvature, _FLATTEST)) - 1
+    more = 1 / np.sqrt(np.maximum(curvature, _LONGEST**-2.0)) - 1
     return target.coordinates._replace(stretch=Stretch(as_float(mixed.T @ found), as_float(more)))
 
 
@@ -323,5 +323,7 @@ def spectral_blocks(posterior: LogPosterior, paths: list[str]) -> HostArray:
 
 _STRETCHED, _PASSES, _TOGETHER = 384, 2, 4
 """Directions, products with the Hessian of each before the last, and how many at once."""
+_LONGEST = 2.0
+"""Steps along them: numbers are about as wide as their prior, and what is flatter at the maximum bends elsewhere."""
 _FLATTEST = 1e-2
 """Curvature below which a number counts as free: a unit step in a logarithm is already ten times its size."""
