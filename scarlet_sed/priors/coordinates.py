@@ -120,8 +120,9 @@ def _mean(away: Array, total: Array) -> Array:
         u = away + at[..., None]
         change = (jnp.sum(jax.nn.softplus(u), axis=-1) - total) / jnp.sum(jax.nn.sigmoid(u), axis=-1)
         # what is left after a step is of second order
-        return at - change, jnp.abs(change) > 1e-3 * (1 + jnp.abs(at)), steps + 1
+        return at - change, jnp.abs(change) > enough * (1 + jnp.abs(at)), steps + 1
 
+    enough = float(jnp.finfo(away.dtype).eps) ** 0.5
     first = jnp.full(away.shape[:-1], total / away.shape[-1], away.dtype)
     found, _, _ = jax.lax.while_loop(unsettled, step, (first, jnp.ones(first.shape, bool), jnp.zeros((), jnp.int32)))
     return found

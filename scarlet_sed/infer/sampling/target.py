@@ -323,7 +323,7 @@ def spectral_blocks(posterior: LogPosterior, paths: list[str]) -> HostArray:
 
 _STRETCHED, _PASSES, _TOGETHER = 384, 2, 4
 """Directions, products with the Hessian of each before the last, and how many at once."""
-_LONGEST = 2.0
+_LONGEST = 4.0
 """Steps along them: numbers are about as wide as their prior, and what is flatter at the maximum bends elsewhere."""
 _FLATTEST = 1e-2
 """Curvature below which a number counts as free: a unit step in a logarithm is already ten times its size."""
