@@ -88,10 +88,9 @@ def test_images_are_stretched_round(two_images: ss.FitResult) -> None:
         return np.linalg.eigvalsh(np.asarray(hessian, float))
 
     before, after = (curvatures(target_at(posterior.program, each)) for each in (coordinates, stretch))
-    # every direction is a number of its own here: 288 of them and 384 that are looked for
-    assert before.max() > 1.15
-    assert after.min() > 0.98
-    assert after.max() < 1.02
+    # every direction is among those that are looked for; curvatures in 32 bits know two digits
+    assert np.abs(before - 1).max() > 0.1
+    assert np.abs(after - 1).max() < 0.25 * np.abs(before - 1).max()
 
 
 def test_images_go_on_from_a_checkpoint(two_images: ss.FitResult, tmp_path: Path) -> None:
