@@ -28,13 +28,13 @@ from deblend import keep, kept, start
 from scipy.ndimage import gaussian_filter
 
 import scarlet_sed as ss
-from scarlet_sed.files import atomic
 from scarlet_sed.infer.sampling.maps import brightest
+from scarlet_sed.io.outputs import write_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
+from jobs import RESULTS
 from table import markdown
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 LEVELS = (0.68, 0.95)
 HELD = 0.9
 
@@ -128,8 +128,7 @@ def main() -> int:
     head = (*head, "R-hat of fluxes, median / worst", "leapfrogs", "divergent", "s")
     print(markdown(head, table))
     report = {"head": head, "table": table, "own": options.own, "load_1min": os.getloadavg()[0]}
-    with atomic(RESULTS / f"priors_coverage{name}.json") as path:
-        path.write_text(json.dumps(report, indent=1))
+    write_json(RESULTS / f"priors_coverage{name}.json", report)
     return 0
 
 

@@ -30,6 +30,7 @@ import numpyro.distributions as dist
 
 import scarlet_sed as ss
 from scarlet_sed.files import atomic
+from scarlet_sed.io.outputs import write_json
 from scarlet_sed.priors.procedural import GALAXIES, Recipe
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
@@ -132,6 +133,7 @@ def kept(folder: Path, kind: str, seed: int) -> Path:
 
 
 def keep(path: Path, row: dict[str, Any]) -> None:
+    """Write a row as it is: what is not finite has to come back."""
     text = json.dumps(row)
     with atomic(path) as temporary:
         temporary.write_text(text)
@@ -190,8 +192,7 @@ def main() -> int:
         table += [summary(kind, signal, [rows[kind][seed] for seed in own], plain) for kind in rows]
     print(markdown(HEAD, table))
     told = {"head": HEAD, "table": table, "blends": options.blends, "load_1min": os.getloadavg()[0]}
-    with atomic(RESULTS / f"priors_deblend{name}{f'_from{options.first}' if options.first else ''}.json") as path:
-        path.write_text(json.dumps(told, indent=1))
+    write_json(RESULTS / f"priors_deblend{name}{f'_from{options.first}' if options.first else ''}.json", told)
     return 0
 
 

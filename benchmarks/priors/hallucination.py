@@ -13,11 +13,10 @@ Prints a table and writes benchmarks/results/priors_hallucination.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import blends
 import kinds
@@ -27,14 +26,14 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import mannwhitneyu
 
 import scarlet_sed as ss
-from scarlet_sed.files import atomic
 from scarlet_sed.infer.sampling.maps import brightest
+from scarlet_sed.io.outputs import write_json
 from scarlet_sed.priors.procedural import stamp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
+from jobs import RESULTS
 from table import markdown
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 PATH = "a.morphology.image"
 OFF = 0.2
 """Of the light, through a Gaussian of one pixel: a pixel is wrong beyond it."""
@@ -89,7 +88,7 @@ def changed(image: np.ndarray, rng: np.random.Generator, *, add: bool) -> np.nda
     return found / found.sum()
 
 
-def galaxy(number: int, kind: str) -> Galaxy:
+def galaxy(number: int, prior: Any) -> Galaxy:
     """Number `number`, fitted with a prior."""
     rng = np.random.default_rng([30_000_000, number])
     signal = blends.SIGNALS[number // 2 % len(blends.SIGNALS)]
@@ -108,7 +107,6 @@ def galaxy(number: int, kind: str) -> Galaxy:
     data = blank.with_data(light + blends.SIGMA * rng.normal(size=light.shape))
     level = np.asarray(data.data).sum(axis=(1, 2)).clip(30)
     flux = ss.Parameter(level, dist.HalfNormal(np.full(len(level), 30 * level.max())))
-    prior = kinds.priors()[kind]
     result = ss.fit(scene(flux, kinds.start(prior, blends.SCALE)), data, progress=False, uncertainties=False)
     found = {spot: ss.image_information(result, spot=spot)[PATH] for spot in (0.0, 1.5)}
     fitted = found[0.0].image
@@ -137,20 +135,20 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", default=["normal", "flow"])
     options = parser.parse_args()
+    known = kinds.priors()
     table = []
     for kind in options.kinds:
         galaxies = []
         for number in range(options.first, options.first + options.galaxies):
-            galaxies.append(galaxy(number, kind))
+            galaxies.append(galaxy(number, known[kind]))
             print(f"{kind}: {len(galaxies)} of {options.galaxies}", end="\r", flush=True)
         table += [line(kind, None, share, galaxies) for share in LIGHT]
-        table += [line(kind, signal, 0.99, galaxies) for signal in blends.SIGNALS]
+        table += [line(kind, signal, 0.99, galaxies) for signal in sorted({each.signal for each in galaxies})]
         table.append(line(kind, None, 0.99, galaxies, only=True))
     head = ("prior", "S/N", "in", "pixels", "wrong", "AUC of share", "single pixels", "faint")
     print(markdown(head, table))
     told = {"head": head, "table": table, "galaxies": options.galaxies, "load_1min": os.getloadavg()[0]}
-    with atomic(RESULTS / "priors_hallucination.json") as path:
-        path.write_text(json.dumps(told, indent=1))
+    write_json(RESULTS / "priors_hallucination.json", told)
     return 0
 
 

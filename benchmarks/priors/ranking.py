@@ -20,7 +20,6 @@ Prints tables and writes benchmarks/results/priors_ranking.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -37,13 +36,14 @@ from kinds import SHAPE, of_kind, priors
 from scipy.ndimage import gaussian_filter, shift
 from scipy.stats import mannwhitneyu
 
-from scarlet_sed.files import atomic
+from scarlet_sed.io.outputs import write_json
 from scarlet_sed.priors.base import standard_normal
 from scarlet_sed.priors.coordinates import ImageCoordinates
 from scarlet_sed.priors.gaussian import unit_images
 from scarlet_sed.priors.procedural import stamps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
+from jobs import RESULTS
 from table import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -323,8 +323,7 @@ def main() -> int:
     print("\ngradients against five-point differences, float64")
     print(markdown(("prior", "worst error"), [[name, f"{error:.1e}"] for name, error in told["gradient"].items()]))
     told |= {"seed": options.seed, "seconds": time.perf_counter() - begun, "load_1min": os.getloadavg()[0]}
-    with atomic(ROOT / "benchmarks" / "results" / "priors_ranking.json") as path:
-        path.write_text(json.dumps(told, indent=1))
+    write_json(RESULTS / "priors_ranking.json", told)
     return 0
 
 

@@ -12,7 +12,6 @@ out of their domain. Known stars are points. Writes benchmarks/results/priors_re
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -26,7 +25,7 @@ from matplotlib.patheffects import withStroke
 from shapes import distance, similarity
 
 import scarlet_sed as ss
-from scarlet_sed.files import atomic
+from scarlet_sed.io.outputs import write_figure, write_json
 from scarlet_sed.start import initialize
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
@@ -165,8 +164,7 @@ def picture(result: ss.FitResult, name: str) -> None:
     for text in figure.axes[0].texts:
         # white letters on the white cores of galaxies
         text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
-    with atomic(FIGURES / f"{name}.png") as path:
-        figure.savefig(path, dpi=110)
+    write_figure(FIGURES / f"{name}.png", figure)
 
 
 def main() -> int:
@@ -185,8 +183,7 @@ def main() -> int:
     print(f"\nchi-square of the truth {report['unmatched']['chi2_of_truth']:.3f}\n")
     bands = report["hsc"]["chi2"]
     print(markdown(("band", *bands), [["chi2", *(f"{value:.3f}" for value in bands.values())]]))
-    with atomic(RESULTS / "priors_real.json") as path:
-        path.write_text(json.dumps(report, indent=1))
+    write_json(RESULTS / "priors_real.json", report)
     return 0
 
 

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from scarlet_sed.infer.sampling.maps import brightest
+
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
     """L2 norm of the difference over that of the second."""
@@ -18,8 +20,7 @@ def similarity(one: np.ndarray, other: np.ndarray, sigma: float = 1.5) -> float:
     other_other = gaussian_filter(other**2, sigma) - mean_other**2
     both = gaussian_filter(one * other, sigma) - mean_one * mean_other
     top = (2 * mean_one * mean_other + a) * (2 * both + b)
-    level = np.sort(other.ravel())[::-1]
-    bright = other >= level[np.searchsorted(np.cumsum(level), 0.99 * level.sum())]
+    bright = brightest(other, 0.99)
     found = top / ((mean_one**2 + mean_other**2 + a) * (one_one + other_other + b))
     rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
     return float(found[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean())

@@ -11,7 +11,6 @@ sources as fill the same bucket needs no new one. Prints a table and writes benc
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -27,12 +26,12 @@ import numpy as np
 import numpyro.distributions as dist
 
 import scarlet_sed as ss
-from scarlet_sed.files import atomic
+from scarlet_sed.io.outputs import write_json
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "ours"))
+from jobs import RESULTS
 from table import markdown
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 APART = 24
 """Pixels between neighbours."""
 
@@ -107,8 +106,7 @@ def main() -> int:
     head = ("prior", "sources", "prior, ms", "rendering, ms", "ratio (aim 2)", "new programs")
     print(markdown(head, table))
     told = {"head": head, "table": table, "load_1min": os.getloadavg()[0]}
-    with atomic(RESULTS / "priors_speed.json") as path:
-        path.write_text(json.dumps(told, indent=1))
+    write_json(RESULTS / "priors_speed.json", told)
     return 0
 
 

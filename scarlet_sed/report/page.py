@@ -166,6 +166,7 @@ def _cards(content: Content, layers: Mapping[str, plot.Layer], view: plot.View) 
         where = view.cutout(labels[name], _half_width(own, view, labels[name]))
         figure = plot.source(view, own, where, stretch=stretch)
         middle = bands[len(bands) // 2]
+        own_image = known.get(name)
         flags = Flag(int(catalog["flags"][row])) & ~Flag.NOT_CONVERGED  # which is said once, at the top
         cards.append(
             {
@@ -174,10 +175,10 @@ def _cards(content: Content, layers: Mapping[str, plot.Layer], view: plot.View) 
                 "image": embed(figure, 110),
                 "summary": f"{middle} {catalog[f'mag_{middle}'][row].value:.2f} AB",
                 "sed": _sed(content, name),
-                "information": embed(plot.information(known[name]), 90) if name in known else "",
+                "information": embed(plot.information(own_image), 90) if own_image else "",
                 "physics": physics(catalog, int(row)),
-                "prior": f"{known[name].share_of_light:.0%} of what is known of its image is the prior's"
-                if name in known
+                "prior": f"{own_image.share_of_light:.0%} of what is known of its image is the prior's"
+                if own_image
                 else "",
                 "flag": flags.describe() if flags else "",
             }

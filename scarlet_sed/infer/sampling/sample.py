@@ -66,7 +66,8 @@ def sample(
         marginalize: whether to integrate fluxes of `FreeSpectrum` and sky levels with normal priors out in closed form
             and draw them back. Steps take two to three times as long; it pays where close sources trade light.
         learn: whether to learn coordinates that follow the posterior's bends from short chains, where trajectories
-            along straight ones are long (see `bend`). It needs a warm-up of at least 100 and `mass` "fixed".
+            along straight ones are long (see `bend`). It needs a warm-up of at least 100 and `mass` "fixed", and no
+            free images, whose numbers are stretched instead (see `stretched`).
         method: where chains run, see `chains.pieces`; draws of "threads" and "together" agree to rounding only.
         moves: makes moves for the model, such as `spectrum_moves` of an amortized posterior, which lead from one mode
             of a redshift to another.

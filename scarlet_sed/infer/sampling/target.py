@@ -2,8 +2,9 @@
 
 Numbers q are standard normal if the posterior is a Gaussian with the curvature at its maximum: u = u_max + L q, where
 L L^T is the inverse of the Gauss-Newton matrix of all parameters that are not images, and images scale number by
-number. Differences of log-likelihood against the maximum are summed pixel by pixel, so that float32 does not lose a
-difference of one between two sums of a million.
+number; where there are images, the directions that are still not round are stretched (`stretched`). Differences of
+log-likelihood against the maximum are summed pixel by pixel, so that float32 does not lose a difference of one between
+two sums of a million.
 """
 
 from typing import NamedTuple, Protocol
@@ -250,8 +251,8 @@ def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At
 def stretched(target: Target, seed: int = 0) -> Coordinates:
     """Coordinates of a target that are round along the directions in which its curvature at zero is furthest from one.
 
-    What the data say of a free image with a learnt prior is said of few mixtures of very many numbers: single numbers
-    cannot be scaled for it. The directions are found by subspace iteration from random ones (Halko, Martinsson & Tropp
+    What the data say of a free image is said of few mixtures of very many numbers: single numbers cannot be scaled for
+    it. The directions are found by subspace iteration from random ones (Halko, Martinsson & Tropp
     2011, SIAM Rev. 53, 217).
 
     Args:
