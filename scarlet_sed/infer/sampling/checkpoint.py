@@ -31,7 +31,7 @@ from scarlet_sed.parameters import to_device
 from scarlet_sed.typing import HostArray
 
 _START = "start.npz"
-_VERSION = 6
+_VERSION = 7
 
 
 def fingerprint(program: Program, paths: Sequence[str], *settings: Any) -> str:
@@ -85,8 +85,7 @@ class Checkpoint:
         Raises:
             FileFormatError: if the disk does not take it.
         """
-        leaves = jax.tree.leaves(coordinates)
-        stored = {f"leaf{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
+        stored = {jax.tree_util.keystr(at): np.asarray(leaf) for at, leaf in jax.tree.leaves_with_path(coordinates)}
         counts = {"families": len(coordinates.origin), "groups": len(coordinates.anchor.row)}
         header = {"fingerprint": self.fingerprint, "observations": len(coordinates.anchor.share), **counts}
         self._write(_START, stored | {"header": np.array(json.dumps(header))})
@@ -115,10 +114,14 @@ class Checkpoint:
         shape = Coordinates(
             families, families, leaf, leaf, Bend(*[leaf] * len(Bend._fields)), anchor, Stretch(leaf, leaf)
         )
-        leaves = [stored[f"leaf{i}"] for i in range(len(jax.tree.leaves(shape)))]
-        found: Coordinates = jax.tree.unflatten(
-            jax.tree.structure(shape), [to_device(leaf, leaf.dtype) for leaf in leaves]
-        )
+        names = [jax.tree_util.keystr(at) for at, _ in jax.tree.leaves_with_path(shape)]
+        if set(names) != set(stored) - {"header"}:
+            raise FileFormatError(
+                f"the chains in {self.folder} are of another version of scarlet_sed, with other coordinates",
+                fix="give another folder, or go on with the version that began them",
+            )
+        leaves = [to_device(stored[name], stored[name].dtype) for name in names]
+        found: Coordinates = jax.tree.unflatten(jax.tree.structure(shape), leaves)
         return found
 
     def append(self, number: int, piece: Piece) -> None:

@@ -144,6 +144,18 @@ def test_damaged_files_are_typed_errors_that_name_them(tmp_path, whole, harm):
         np.testing.assert_array_equal(_sampled(tmp_path).log_density, whole.log_density)
 
 
+def test_chains_of_another_version_are_a_typed_error(tmp_path):
+    _sampled(tmp_path, draws=25)
+    path = tmp_path / "start.npz"
+    with np.load(path) as file:
+        stored = dict(file)
+    del stored[".stretch.more"]
+    with path.open("wb") as opened:
+        np.savez(opened, **stored)
+    with pytest.raises(FileFormatError, match="another version"):
+        _sampled(tmp_path, draws=25)
+
+
 @pytest.mark.parametrize("change", [{"seed": 6}, {"chains": 3}, {"warmup": 75}, {"target_accept": 0.9}])
 def test_other_settings_do_not_go_on_from_these_chains(tmp_path, change):
     _sampled(tmp_path, draws=25)
