@@ -92,7 +92,7 @@ class SpectrumMoves(Move):
     def __call__(self, target: AnyTarget, whitened: Array, key: Array) -> tuple[Array, Array]:
         """See `Move`."""
         program, coordinates = target.program, target.coordinates
-        values, _ = coordinates.values(program, whitened)
+        values = coordinates.values(program, whitened).values
         taken = jnp.zeros((), jnp.int32)
         for number, alike in enumerate(_alike(self.blocks)):
             # compiled once for galaxies that differ only in where their parameters are

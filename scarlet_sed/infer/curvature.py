@@ -21,8 +21,7 @@ _BATCH = 4
 
 def whitened(program: Program, unconstrained: FamilyValues) -> tuple[Array, ...]:
     """Per observation, (band, H', W') whitened residuals at unconstrained numbers."""
-    values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
-    return program.whitened_residuals(values)
+    return program.whitened_residuals(program.constrain(unconstrained))
 
 
 @partial(jax.jit, static_argnames="probes")
@@ -48,7 +47,7 @@ def prior_curvature_diagonal(families: Sequence[Family], unconstrained: Sequence
     """Row sums of minus the prior's Hessian (its diagonal where parameters are independent), never negative."""
 
     def curvature(family: Family, u: Array) -> Array:
-        gradient = jax.grad(lambda v: family.log_prior(family.constrain(v)))
+        gradient = jax.grad(lambda v: family.log_prior(family.constrain(v), v))
         _, product = jax.jvp(gradient, (u,), (jnp.ones_like(u),))
         return jnp.where(jnp.isfinite(product), jnp.maximum(-product, 0.0), 0.0)
 
@@ -72,7 +71,7 @@ def prior_hessian(
     """
 
     def log_prior(u: FamilyValues) -> Array:
-        found = program.log_prior(tuple(f.constrain(x) for f, x in zip(program.families, u, strict=True)))
+        found = program.log_prior(program.constrain(u), u)
         return found + program.log_jacobian(u) if jacobian else found
 
     def column(direction: FamilyValues) -> FamilyValues:

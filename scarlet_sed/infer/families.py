@@ -16,6 +16,7 @@ from numpyro.distributions import constraints
 
 from scarlet_sed.constraints import base_support, bijection, ellipse
 from scarlet_sed.parameters import Parameter, as_float, tie_target, to_device
+from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.shared import batch_axes, is_shared, shared_ids
 from scarlet_sed.typing import Array, HostArray
 
@@ -70,11 +71,20 @@ class Family(eqx.Module):
         """Whether the prior is the same everywhere on its support."""
         return isinstance(self.prior, dist.ImproperUniform)
 
-    def log_prior(self, value: Array) -> Array:
-        """Scalar: sum of the log-densities of the (row, *shape) values; zero for flat priors."""
+    def log_prior(self, value: Array, unconstrained: Array | None = None) -> Array:
+        """Scalar: sum of the log-densities of the (row, *shape) values; zero for flat priors.
+
+        Args:
+            value: of the parameters.
+            unconstrained: (row, *unconstrained shape) real numbers that they come from, if these are known: the
+                densities of learnt images are stated in them, and the way back from pixels is long.
+        """
         if self.flat:
             return jnp.zeros(())
-        each = self.by_row(lambda prior, v: jnp.sum(prior.log_prob(v)), value)
+        if unconstrained is not None and isinstance(self.prior, MorphologyPrior):
+            each = self.by_row(lambda prior, u: prior.log_density(u), unconstrained)
+        else:
+            each = self.by_row(lambda prior, v: jnp.sum(prior.log_prob(v)), value)
         return jnp.sum(jnp.where(self.valid > 0, each, 0.0))
 
     def constrain(self, unconstrained: Array) -> Array:

@@ -81,7 +81,7 @@ def _flux_slopes(program: Program, unconstrained: FamilyValues, basis: FamilyVal
     """
 
     def fluxes(u: FamilyValues) -> tuple[tuple[Array, ...], ...]:
-        values = tuple(f.constrain(x) for f, x in zip(program.families, u, strict=True))
+        values = program.constrain(u)
         light = [materialize(group.light, values) for group in program.groups]
         return tuple(program.fluxes(light, o.filters) for o in program.observations)
 

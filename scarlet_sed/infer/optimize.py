@@ -299,22 +299,26 @@ def _chunk(
         or chi-square with the probes J^T z.
     """
 
-    def draw(whitened: Whitened) -> tuple[tuple[Array, ...], FamilyValues]:
+    def draw(whitened: Whitened) -> tuple[tuple[Array, ...], FamilyValues, FamilyValues]:
         unconstrained = _inside(program, whitening(whitened))
-        values = tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
-        return program.images(values), values
+        values = program.constrain(unconstrained)
+        return program.images(values), values, unconstrained
 
     def keep_best(state: _State, value: Array) -> _State:
         better = (-value > state.best_log_prob) & (seed == _FIT)
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.current, state.best)
         return state._replace(best=best, best_log_prob=jnp.where(better, -value, state.best_log_prob))
 
-    def slope(images: tuple[Array, ...], values: FamilyValues, _: Array) -> tuple[Array, Any]:
-        return jax.value_and_grad(program.negative_log_prob, argnums=(0, 1))(images, values)
+    def slope(
+        images: tuple[Array, ...], values: FamilyValues, unconstrained: FamilyValues, _: Array
+    ) -> tuple[Array, Any]:
+        return jax.value_and_grad(program.negative_log_prob, argnums=(0, 1, 2))(images, values, unconstrained)
 
-    def probe(images: tuple[Array, ...], values: FamilyValues, number: Array) -> tuple[Array, Any]:
+    def probe(
+        images: tuple[Array, ...], values: FamilyValues, unconstrained: FamilyValues, number: Array
+    ) -> tuple[Array, Any]:
         chi2, cotangent = program.probe(images, values, seed, number)
-        return chi2, (cotangent, jax.tree.map(jnp.zeros_like, values))
+        return chi2, (cotangent, *jax.tree.map(jnp.zeros_like, (values, unconstrained)))
 
     def adam(state: _State, number: Array) -> tuple[_State, tuple[Array, Array]]:
         drawn, pullback = jax.vjp(draw, state.current)

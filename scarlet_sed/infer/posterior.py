@@ -169,7 +169,7 @@ def log_likelihood(program: Program, values: FamilyValues) -> Array:
 @jax.jit
 def constrain(program: Program, unconstrained: FamilyValues) -> FamilyValues:
     """Parameters of a program from unconstrained numbers."""
-    return tuple(f.constrain(u) for f, u in zip(program.families, unconstrained, strict=True))
+    return program.constrain(unconstrained)
 
 
 @jax.jit
@@ -188,7 +188,9 @@ _unconstrain = Compiled(_all_unconstrained, level=0)
 @jax.jit
 def log_density(program: Program, unconstrained: FamilyValues) -> Array:
     """Scalar log-posterior density of a program in its unconstrained numbers, Jacobian included."""
-    return log_prob(program, constrain(program, unconstrained)) + program.log_jacobian(unconstrained)
+    values = program.constrain(unconstrained)
+    prior = program.log_prior(values, unconstrained) + program.log_jacobian(unconstrained)
+    return program.log_likelihood(values) + prior
 
 
 @jax.jit

@@ -134,9 +134,15 @@ class Program(eqx.Module):
     origin: Array
     psf_sigma: Array
 
-    def log_prior(self, values: FamilyValues) -> Array:
-        """Scalar log-prior density in the parameters themselves."""
-        return sum((f.log_prior(v) for f, v in zip(self.families, values, strict=True)), start=jnp.zeros(()))
+    def constrain(self, unconstrained: FamilyValues) -> FamilyValues:
+        """Parameters from unconstrained numbers."""
+        return tuple(f.constrain(u) for f, u in zip(self.families, unconstrained, strict=True))
+
+    def log_prior(self, values: FamilyValues, unconstrained: FamilyValues | None = None) -> Array:
+        """Scalar log-prior density in the parameters themselves; sooner with the numbers that these come from."""
+        numbers = [None] * len(values) if unconstrained is None else unconstrained
+        each = (f.log_prior(v, u) for f, v, u in zip(self.families, values, numbers, strict=True))
+        return sum(each, start=jnp.zeros(()))
 
     def log_jacobian(self, unconstrained: FamilyValues) -> Array:
         """Scalar log-determinant of the transform from unconstrained numbers to parameters."""
@@ -156,9 +162,11 @@ class Program(eqx.Module):
             for observation, image in zip(self.observations, images, strict=True)
         )
 
-    def negative_log_prob(self, images: tuple[Array, ...], values: FamilyValues) -> Array:
+    def negative_log_prob(
+        self, images: tuple[Array, ...], values: FamilyValues, unconstrained: FamilyValues | None = None
+    ) -> Array:
         """Scalar minus log-posterior (in the parameters) for images that have been drawn already."""
-        return -sum(self.log_likelihoods(images, values), start=self.log_prior(values))
+        return -sum(self.log_likelihoods(images, values), start=self.log_prior(values, unconstrained))
 
     def chi2(self, images: tuple[Array, ...], values: FamilyValues) -> tuple[Array, ...]:
         """Per observation, (band,) chi-square of images that have been drawn already."""

@@ -23,7 +23,7 @@ from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.bands import flux_bands
 from scarlet_sed.infer.sampling.bend import straight
-from scarlet_sed.infer.sampling.target import Coordinates, against
+from scarlet_sed.infer.sampling.target import Coordinates, Placed, against
 from scarlet_sed.instrument.correlated import CorrelatedNoise
 from scarlet_sed.instrument.noise import GaussianNoise
 from scarlet_sed.parameters import Tied, as_float, tie_target, to_device
@@ -104,15 +104,15 @@ class MarginalTarget(eqx.Module):
 
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
-        values, volume = self.coordinates.values(self.program, whitened)
-        solved = _solved(self.program, self.linear, values)
-        found = _rest(self.program, self.linear, values, solved) + volume - self.prior
+        placed = self.coordinates.values(self.program, whitened)
+        solved = _solved(self.program, self.linear, placed.values)
+        found = _rest(self.program, self.linear, placed, solved) - self.prior
         return against(found, _terms(solved), self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from whitened numbers and standard normal ones for what was integrated out, (size + number,)."""
         size = self.coordinates.size
-        others, _ = self.coordinates.values(self.program, whitened[:size])
+        others = self.coordinates.values(self.program, whitened[:size]).values
         solved = _solved(self.program, self.linear, others)
         spread = jax.scipy.linalg.solve_triangular(solved.root.T, whitened[size:], lower=False) / solved.scale
         return self.linear.put(others, solved.mean + spread)
@@ -186,18 +186,19 @@ def _terms(solved: _Solved) -> tuple[Array, ...]:
     return tuple(-0.5 * jnp.square(residual) for residual in solved.residuals)
 
 
-def _rest(program: Program, linear: Linear, values: FamilyValues, solved: _Solved) -> Array:
-    """Log-prior at the mean of the linear numbers, less half the log-determinant."""
+def _rest(program: Program, linear: Linear, placed: Placed, solved: _Solved) -> Array:
+    """Log-prior and log-volume at the mean of the linear numbers, less half the log-determinant."""
     # the support of a normal prior is all numbers, so that these have no Jacobian
-    return program.log_prior(linear.put(values, jax.lax.stop_gradient(solved.mean))) - solved.half_log_determinant
+    mean = placed._replace(values=linear.put(placed.values, jax.lax.stop_gradient(solved.mean)))
+    return mean.log_prior(program) - solved.half_log_determinant
 
 
 @jax.jit
 def marginal_target_at(program: Program, coordinates: Coordinates, linear: Linear) -> MarginalTarget:
     """The marginal target of a program in given coordinates."""
-    values, volume = coordinates.values(program, jnp.zeros(coordinates.size))
-    solved = _solved(program, linear, values)
-    rest = _rest(program, linear, values, solved) + volume
+    placed = coordinates.values(program, jnp.zeros(coordinates.size))
+    solved = _solved(program, linear, placed.values)
+    rest = _rest(program, linear, placed, solved)
     return MarginalTarget(program, coordinates, linear, _terms(solved), rest)
 
 

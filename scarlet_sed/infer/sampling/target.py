@@ -91,16 +91,14 @@ class Coordinates(NamedTuple):
         pairs = zip(self.origin, self.number, strict=True)
         return tuple(origin + padded[jnp.minimum(number, steps.shape[0])] for origin, number in pairs)
 
-    def values(self, program: Program, whitened: Array) -> tuple[FamilyValues, Array]:
-        """Parameters from (size,) whitened numbers, and the logarithm of the volume that a unit of these has there.
-
-        Up to a constant; minus infinity off the priors' supports.
-        """
+    def values(self, program: Program, whitened: Array) -> "Placed":
+        """Parameters from (size,) whitened numbers."""
         unconstrained, volume = self.unconstrained(whitened)
         values, inside = self.anchor(program, constrain(program, unconstrained))
         # a shear: what the amplitudes' transforms did to volumes before they followed is all that happens to them
         volume = volume + program.log_jacobian(unconstrained)
-        return values, jnp.where(inside, volume, -jnp.inf)
+        # amplitudes follow, but images do not
+        return Placed(values, jnp.where(inside, volume, -jnp.inf), unconstrained)
 
     def whitened(self, program: Program, values: FamilyValues) -> Array:
         """(size,) whitened numbers from parameters: the inverse of `values`, to rounding."""
@@ -114,6 +112,25 @@ class Coordinates(NamedTuple):
         # once more for what rounding left
         first = first + jnp.linalg.solve(self.root, straight - self.root @ first)
         return self.stretch.undone(jnp.concatenate([first, steps[count:-1] / self.scale]))
+
+
+class Placed(NamedTuple):
+    """Where whitened numbers lead.
+
+    Args:
+        values: the parameters.
+        volume: logarithm of the volume that a unit of whitened numbers has there, up to a constant; minus infinity off
+            the priors' supports.
+        unconstrained: numbers that the parameters came from, before amplitudes followed.
+    """
+
+    values: FamilyValues
+    volume: Array
+    unconstrained: FamilyValues
+
+    def log_prior(self, program: Program) -> Array:
+        """Scalar log-prior density a unit of whitened numbers, up to a constant."""
+        return program.log_prior(self.values, self.unconstrained) + self.volume
 
 
 class AnyTarget(Protocol):
@@ -151,13 +168,13 @@ class Target(eqx.Module):
 
     def potential(self, whitened: Array) -> Array:
         """Minus the log-density of (size,) whitened numbers, zero at zero."""
-        values, volume = self.coordinates.values(self.program, whitened)
-        rest = self.program.log_prior(values) + volume - self.prior
-        return against(rest, _terms(self.program, values), self.reference)
+        placed = self.coordinates.values(self.program, whitened)
+        rest = placed.log_prior(self.program) - self.prior
+        return against(rest, _terms(self.program, placed.values), self.reference)
 
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from (size,) whitened numbers."""
-        return self.coordinates.values(self.program, whitened)[0]
+        return self.coordinates.values(self.program, whitened).values
 
 
 def against(rest: Array, terms: tuple[Array, ...], reference: tuple[Array, ...]) -> Array:
@@ -181,8 +198,8 @@ def _terms(program: Program, values: FamilyValues) -> tuple[Array, ...]:
 @jax.jit
 def target_at(program: Program, coordinates: Coordinates) -> Target:
     """The target of a program in given coordinates."""
-    values, volume = coordinates.values(program, jnp.zeros(coordinates.size))
-    return Target(program, coordinates, _terms(program, values), program.log_prior(values) + volume)
+    placed = coordinates.values(program, jnp.zeros(coordinates.size))
+    return Target(program, coordinates, _terms(program, placed.values), placed.log_prior(program))
 
 
 class At(NamedTuple):

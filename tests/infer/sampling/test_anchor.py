@@ -58,7 +58,7 @@ def precise() -> tuple[ss.LogPosterior, Coordinates]:
 
 def unconstrained(posterior: ss.LogPosterior, coordinates: Coordinates, whitened: Array) -> Array:
     """(p,) unconstrained numbers, in the order of the steps."""
-    values, _ = coordinates.values(posterior.program, whitened)
+    values = coordinates.values(posterior.program, whitened).values
     found = jnp.zeros(coordinates.size + 1)
     for family, value, number in zip(posterior.program.families, values, coordinates.number, strict=True):
         found = found.at[number].set(family.unconstrain(value))
@@ -74,7 +74,7 @@ def test_the_potential_is_the_density_of_the_sampled_numbers(precise, rng):
 
         @jax.jit
         def density(whitened: Array) -> Array:
-            values, _ = coordinates.values(posterior.program, whitened)
+            values = coordinates.values(posterior.program, whitened).values
             pairs = zip(posterior.program.families, values, strict=True)
             slope = jax.jacfwd(lambda q: unconstrained(posterior, coordinates, q))(whitened)
             at = tuple(family.unconstrain(v) for family, v in pairs)
@@ -119,7 +119,7 @@ def test_a_mass_off_its_support_has_no_density(precise):
         far = coordinates._replace(
             anchor=coordinates.anchor._replace(share=jax.tree.map(lambda s: 1e5 * s, coordinates.anchor.share))
         )
-        _, volume = far.values(posterior.program, jnp.zeros(coordinates.size))
+        volume = far.values(posterior.program, jnp.zeros(coordinates.size)).volume
         assert float(volume) == -np.inf
 
 
