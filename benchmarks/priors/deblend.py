@@ -7,6 +7,8 @@ Galaxies are of the recipe that the priors were learnt from, with other seeds; `
 and tails than they have seen. `--off 2` misplaces both centres by two pixels, which are then fitted. Each blend is kept
 as it is done; run again to go on. Prints a table and writes benchmarks/results/priors_deblend*.json.
 
+`guard-100` is `smooth` with neighbours kept apart (`Scene.flux_guard`), at a strength of 100.
+
 Widths, as in `sparse-3000` and `monotonic-0.003`, are tuned on other blends: `--first 1000 --blends 36`. `scarlet2` is
 that code as its guide sets it up, `scarlet2-wide` has larger boxes and steps; both are skipped where its environment,
 which benchmarks/peer_env.sh makes, is missing.
@@ -53,7 +55,9 @@ def given_places(made: blends.Blend, off: float, seed: int) -> np.ndarray:
     return made.places + off * blends.SCALE * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def start(made: blends.Blend, prior: Any, places: np.ndarray, free: float | None = None) -> ss.Scene:
+def start(
+    made: blends.Blend, prior: Any, places: np.ndarray, free: float | None = None, guard: float = 0.0
+) -> ss.Scene:
     """Both galaxies with a prior on their images, as `blends.source` places them."""
     level = np.asarray(made.data.data).sum(axis=(1, 2)).clip(30) / 2
     flux = ss.Parameter(level, dist.HalfNormal(np.full(len(blends.BANDS), 30 * level.max())))
@@ -61,12 +65,12 @@ def start(made: blends.Blend, prior: Any, places: np.ndarray, free: float | None
         name: blends.source(place, flux, kinds.start(prior, blends.SCALE), free)
         for name, place in zip("ab", places, strict=True)
     }
-    return ss.Scene(galaxies, ss.Frame.covering(made.data))
+    return ss.Scene(galaxies, ss.Frame.covering(made.data), flux_guard=guard)
 
 
-def measure(made: blends.Blend, prior: Any, off: float, seed: int) -> dict[str, Any]:
+def measure(made: blends.Blend, prior: Any, off: float, seed: int, guard: float) -> dict[str, Any]:
     """One blend, fitted."""
-    begin = start(made, prior, given_places(made, off, seed), off * blends.SCALE if off else None)
+    begin = start(made, prior, given_places(made, off, seed), off * blends.SCALE if off else None, guard)
     begun = time.perf_counter()
     fitted = ss.fit(begin, made.data, progress=False, uncertainties=False)
     return {
@@ -116,7 +120,7 @@ def fits(
                 if kind in PEERS:
                     for_peers[kind][seed] = made
                     continue
-                keep(path, measure(made, kinds.of_kind(kind, known), off, seed))
+                keep(path, measure(made, kinds.of_kind(kind, known), off, seed, kinds.guard(kind)))
             rows[kind][seed] = json.loads(path.read_text())
         if seed % 18 == 17:
             print(f"{seed + 1} blends", flush=True)

@@ -24,9 +24,17 @@ def priors() -> dict[str, Any]:
 
 
 def of_kind(kind: str, known: dict[str, Any]) -> Any:
-    """One of the known, or one with a width, such as `sparse-30`."""
+    """One of the known, or one with a width, such as `sparse-30`; what is guarded is smooth."""
     name, _, width = kind.partition("-")
+    if name == "guard":
+        return known["smooth"]
     return _WITH_WIDTH[name](SHAPE, float(width)) if name in _WITH_WIDTH else known[kind]
+
+
+def guard(kind: str) -> float:
+    """How strongly neighbours are kept apart, such as 100 in `guard-100`."""
+    name, _, strength = kind.partition("-")
+    return float(strength) if name == "guard" else 0.0
 
 
 def start(prior: Any, scale: float) -> ss.Pixels:

@@ -19,10 +19,13 @@ from scarlet_sed.infer.families import (
     stack,
     template_leaf,
 )
+from scarlet_sed.infer.guard import Guard
 from scarlet_sed.infer.program import ComponentGroup, InstrumentParameters, ObservationProgram, Program
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.instrument.operator import Operator, build_operator
 from scarlet_sed.light import path_of
+from scarlet_sed.morphology.pixels import Pixels
+from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter, Tied, as_float
 from scarlet_sed.paths import replace_slots, slots
 from scarlet_sed.scene.scene import Scene
@@ -77,6 +80,7 @@ def build(scene: Scene, observations: Sequence[Observation]) -> Built:
         as_float(frame.matrix),
         as_float(frame.origin),
         as_float(frame.psf_sigma),
+        _guard(scene, groups),
     )
     return Built(program, values, places, components)
 
@@ -136,6 +140,13 @@ def _groups(
             ComponentGroup(component, front, position, redshift, offsets, valid, source, box_shape, constants)
         )
     return tuple(groups), tuple(tuple(own) for own in paths.values())
+
+
+def _guard(scene: Scene, groups: Sequence[ComponentGroup]) -> Guard | None:
+    free = tuple(i for i, g in enumerate(groups) if isinstance(g.component.morphology, Pixels | Starlet))
+    if not scene.flux_guard or not free:
+        return None
+    return Guard(as_float(scene.flux_guard), free, scene.frame.shape)
 
 
 def _observation_program(

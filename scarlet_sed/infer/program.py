@@ -15,6 +15,7 @@ import numpy as np
 
 from scarlet_sed.dust.base import NATURAL_PER_MAGNITUDE
 from scarlet_sed.infer.families import Family, FamilyValues, Gather, materialize
+from scarlet_sed.infer.guard import Guard
 from scarlet_sed.infer.paste import paste
 from scarlet_sed.infer.signs import random_signs
 from scarlet_sed.instrument.noise import Noise
@@ -125,6 +126,7 @@ class Program(eqx.Module):
         matrix: (2, 2) model pixels (x, y) per arcsec (east, north).
         origin: (2,) model pixel (x, y) of the reference point.
         psf_sigma: dispersion of the model PSF in model pixels.
+        guard: what keeps free images apart; None for nothing.
     """
 
     groups: tuple[ComponentGroup, ...]
@@ -133,6 +135,7 @@ class Program(eqx.Module):
     matrix: Array
     origin: Array
     psf_sigma: Array
+    guard: Guard | None = None
 
     def constrain(self, unconstrained: FamilyValues) -> FamilyValues:
         """Parameters from unconstrained numbers."""
@@ -140,9 +143,18 @@ class Program(eqx.Module):
 
     def log_prior(self, values: FamilyValues, unconstrained: FamilyValues | None = None) -> Array:
         """Scalar log-prior density in the parameters themselves; sooner with the numbers that these come from."""
+        found = self.log_guard(values)
         numbers = [None] * len(values) if unconstrained is None else unconstrained
         each = (f.log_prior(v, u) for f, v, u in zip(self.families, values, numbers, strict=True))
-        return sum(each, start=jnp.zeros(()))
+        return sum(each, start=found)
+
+    def log_guard(self, values: FamilyValues) -> Array:
+        """Scalar: what the log-prior loses to neighbours that look alike; zero without a guard."""
+        if self.guard is None:
+            return jnp.zeros(())
+        guarded = [self.groups[index] for index in self.guard.groups]
+        stamps = [self._draw(group, values).stamps for group in guarded]
+        return self.guard(stamps, [group.offsets for group in guarded], [group.valid for group in guarded])
 
     def log_jacobian(self, unconstrained: FamilyValues) -> Array:
         """Scalar log-determinant of the transform from unconstrained numbers to parameters."""

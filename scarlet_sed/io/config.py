@@ -160,6 +160,9 @@ class FitConfig:
     uncertainties: bool = option(True, doc="compute Gauss-Newton uncertainties after the fit")
     fit_calibration: bool = option(False, doc="fit a flux calibration per band")
     fit_shift: bool = option(False, doc="fit an astrometric shift per band")
+    flux_guard: float = option(
+        0.0, doc="what the log-posterior loses to a pair of neighbours with equal free images", at_least=0
+    )
 
 
 @dataclass(frozen=True)

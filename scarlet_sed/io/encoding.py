@@ -9,7 +9,7 @@ import importlib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import equinox as eqx
@@ -199,7 +199,9 @@ def decode(node: Any, arrays: Mapping[str, np.ndarray], classes: Classes, where:
 
 def _module(cls: type, values: Mapping[str, Any], below: Any, where: str) -> Any:
     known = {field.name for field in fields(cls)}
-    optional = {field.name for field in fields(cls) if not field.init}
+    # what came to a class later says by its default what there was before
+    later = {f.name for f in fields(cls) if f.metadata.get("static") and f.default is not MISSING}
+    optional = {field.name for field in fields(cls) if not field.init} | later
     wrong = sorted((set(values) - known) | (known - optional - set(values)))
     if wrong:
         raise FileFormatError(

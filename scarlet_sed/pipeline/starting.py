@@ -79,6 +79,7 @@ def start_and_fit(config: Config, given: list[Observation], stage: Stage, *, pro
     with stage("models"):
         models = asked_models(config, sources)
         scene, observations = choose(config, models, observations, frame, sources, progress=progress)
+        scene = Scene(scene.sources, scene.frame, scene.error_budget, config.fit.flux_guard)
     populated, few = None, [name for name, model in models.items() if model == "population"]
     if few:
         with stage("shapes"):

@@ -28,25 +28,36 @@ class Scene(Parameterized):
         frame: the model grid.
         error_budget: fraction of a component's flux that may fall outside the box it is drawn in, where the source
             does not set its own box. `truncated` reports what does.
+        flux_guard: how strongly free images (`Pixels`, `Starlet`) of neighbours are kept from taking each other's
+            light: the log-posterior loses this times the similarity of each pair, the cosine between their images
+            where they lie on the sky (0 if they share no pixel, 1 if they are the same). It belongs to the prior, so
+            that fits and samplers see one density, but priors of single parameters know nothing of it. Real
+            neighbours overlap: take the least that helps, or better a prior that knows galaxies.
 
     Raises:
-        ParameterError: for names that cannot be part of a path.
+        ParameterError: for names that cannot be part of a path, or a guard that is no positive number or zero.
         SourceError: for a source whose position lies outside the frame.
     """
 
     sources: dict[str, Source] = transparent()
     frame: Frame
     error_budget: float = eqx.field(static=True)
+    flux_guard: float = eqx.field(static=True, default=0.0)
 
-    def __init__(self, sources: Mapping[str, Source], frame: Frame, error_budget: float = 1e-3) -> None:
+    def __init__(
+        self, sources: Mapping[str, Source], frame: Frame, error_budget: float = 1e-3, flux_guard: float = 0.0
+    ) -> None:
         if not sources:
             raise SourceError("a scene without sources", fix="give at least one ss.Source")
         if not 0 < error_budget < 1:
             raise ParameterError(f"error_budget is {error_budget}", fix="give a fraction between 0 and 1")
+        if not 0 <= flux_guard < np.inf:
+            raise ParameterError(f"flux_guard is {flux_guard}", fix="give a positive number, or zero for none")
         # alphabetical, because that is the order in which JAX rebuilds dictionaries
         self.sources = {name: _checked(name, sources[name], frame) for name in sorted(sources, key=str)}
         self.frame = frame
         self.error_budget = float(error_budget)
+        self.flux_guard = float(flux_guard)
         current_values(self)  # follows every tie, so that broken ones are found here
 
     def __getitem__(self, name: str) -> Source:
@@ -81,8 +92,8 @@ class Scene(Parameterized):
         ]
 
     def with_sources(self, sources: Mapping[str, Source]) -> "Scene":
-        """The same frame and budget with other sources."""
-        return Scene(sources, self.frame, self.error_budget)
+        """The same frame, budget and guard with other sources."""
+        return Scene(sources, self.frame, self.error_budget, self.flux_guard)
 
     def sky_positions(self) -> SkyCoord | None:
         """The sources' sky coordinates, or None where the frame has no WCS."""

@@ -50,7 +50,10 @@ def numpyro_model(scene: Scene, observations: Any) -> Callable[..., dict[str, Ar
                 # a prior of smaller shape holds for each element on its own
                 each = shapes[path][: len(shapes[path]) - len(prior.event_shape)]
                 found[path] = numpyro.sample(path, prior.expand(each).to_event(len(each)))
-        numpyro.factor("log_likelihood", posterior.program.log_likelihood(posterior.pack(found)))
+        packed = posterior.pack(found)
+        numpyro.factor("log_likelihood", posterior.program.log_likelihood(packed))
+        if posterior.program.guard is not None:
+            numpyro.factor("flux_guard", posterior.program.log_guard(packed))
         return found
 
     return model
