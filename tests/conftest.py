@@ -12,6 +12,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 MAPS = Path("/proc/self/maps")
+PLAIN = "jax_disable_most_optimizations"
+"""Most tests take longer to compile than to run: they, and the commands that they start, are compiled plainly."""
+os.environ[PLAIN.upper()] = "1"
+jax.config.update(PLAIN, True)
+
+
+@pytest.fixture(autouse=True)
+def plain_programs(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Plain programs, but for tests marked `optimized`, where what runs takes longer than compiling it well."""
+    jax.config.update(PLAIN, request.node.get_closest_marker("optimized") is None)
+    yield
+    jax.config.update(PLAIN, True)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -61,11 +61,20 @@ class _State(NamedTuple):
     step: Array
 
 
-def along_axes(base: GaussianImages, images: HostArray) -> HostArray:
-    """(8 image, n - 1) numbers, along the axes and in units of the coordinates, of images in all orientations."""
-    turned = np.concatenate(orientations(unit_images(images)))
-    find = jax.jit(lambda some: base.white(base.coordinates.inv(some)) * base.scales)
-    parts = [np.asarray(find(as_float(turned[i : i + _AT_ONCE]))) for i in range(0, len(turned), _AT_ONCE)]
+def along_axes(base: GaussianImages, images: HostArray, count: int | None = None) -> HostArray:
+    """(8 image, n - 1) numbers, along the axes and in units of the coordinates, of images in all orientations.
+
+    Args:
+        base: knows the axes.
+        images: (image, height, width).
+        count: of numbers, the first ones; all by default.
+    """
+    find = jax.jit(lambda some: (base.white(base.coordinates.inv(some)) * base.scales)[:, :count])
+    parts = [
+        np.asarray(find(as_float(turned[first : first + _AT_ONCE])))
+        for turned in orientations(unit_images(images))
+        for first in range(0, len(turned), _AT_ONCE)
+    ]
     return np.concatenate(parts)
 
 
@@ -208,7 +217,7 @@ def _numbers(base: GaussianImages, images: HostArray) -> tuple[Array, Array]:
     if len(images) < 2 * HELD:
         raise DataError(f"{len(images)} images teach nothing but their mean", fix=f"give {2 * HELD} at least")
     axes = base.deviations.shape[0]
-    return as_float(along_axes(base, images[:HELD])), as_float(along_axes(base, images[HELD:])[:, :axes])
+    return as_float(along_axes(base, images[:HELD])), as_float(along_axes(base, images[HELD:], axes))
 
 
 def _train(

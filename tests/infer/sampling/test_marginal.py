@@ -107,6 +107,7 @@ def test_faint_light_beside_a_bright_star_is_known_as_well_in_float32():
     np.testing.assert_allclose(spread, width, rtol=0.01)
 
 
+@pytest.mark.optimized
 def test_draws_are_those_of_sampling_everything():
     observation, frame = scenes.mock(shape=(32, 32))
     names = ("a", "b")
