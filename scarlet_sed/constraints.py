@@ -339,7 +339,31 @@ _NOTHING = 1e-30
 """A pixel as good as empty; the derivative of its logarithm is still a number in float32."""
 
 
-class SmoothImage(dist.Distribution):
+class OnImages(dist.Distribution):
+    """A distribution of images that sum to one, likeliest where they are even: a subclass has its density and width.
+
+    Args:
+        image_shape: (height, width).
+        widths: of the distribution, whose shape is that of its batch.
+    """
+
+    def __init__(self, image_shape: tuple[int, int], widths: float | Array, validate_args: bool | None = None) -> None:
+        self.image_shape = (int(image_shape[0]), int(image_shape[1]))
+        super().__init__(batch_shape=jnp.shape(widths), event_shape=self.image_shape, validate_args=validate_args)
+
+    @constraints.dependent_property(is_discrete=False, event_dim=2)
+    def support(self) -> constraints.Constraint:
+        """Images that sum to one."""
+        return ImageSimplex(self.image_shape)
+
+    @property
+    def mean(self) -> Array:
+        """The even image: not the average of what is uneven at borders, but the likeliest."""
+        pixels = math.prod(self.image_shape)
+        return jnp.full((*self.batch_shape, *self.image_shape), 1.0 / pixels)
+
+
+class SmoothImage(OnImages):
     """A prior on images that sum to one: the logarithms of neighbouring pixels differ by about `scale`.
 
     p(image) is proportional to exp(-sum (ln p_i - ln p_j)^2 / 2 scale^2) over neighbours along rows and columns: an
@@ -360,13 +384,8 @@ class SmoothImage(dist.Distribution):
     def __init__(
         self, image_shape: tuple[int, int], scale: float | Array = 0.5, *, validate_args: bool | None = None
     ) -> None:
-        self.image_shape = (int(image_shape[0]), int(image_shape[1]))
         self.scale = scale
-        super().__init__(batch_shape=jnp.shape(scale), event_shape=self.image_shape, validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=False, event_dim=2)
-    def support(self) -> constraints.Constraint:
-        return ImageSimplex(self.image_shape)
+        super().__init__(image_shape, scale, validate_args)
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:
@@ -374,8 +393,3 @@ class SmoothImage(dist.Distribution):
         down, right = jnp.diff(logarithm, axis=-2), jnp.diff(logarithm, axis=-1)
         roughness = sum(jnp.sum(jnp.sum(jnp.square(d), axis=-1), axis=-1) for d in (down, right))
         return -0.5 * roughness / jnp.square(self.scale)
-
-    @property
-    def mean(self) -> Array:
-        pixels = math.prod(self.image_shape)
-        return jnp.full((*self.batch_shape, *self.image_shape), 1.0 / pixels)

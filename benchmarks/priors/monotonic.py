@@ -5,11 +5,10 @@ from typing import ClassVar, final
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
-from scarlet_sed.constraints import ImageSimplex
+from scarlet_sed.constraints import OnImages
 from scarlet_sed.typing import Array, HostArray
 
 _SMOOTH = 1e-2
@@ -17,7 +16,7 @@ _SMOOTH = 1e-2
 
 
 @final
-class MonotonicPrior(dist.Distribution):
+class MonotonicPrior(OnImages):
     """p(image) is proportional to exp(-sum max(pixel - inward, 0) / width).
 
     Inward is the mean of a pixel's neighbours nearer to the middle, weighted by the cosine of their direction to the
@@ -35,14 +34,8 @@ class MonotonicPrior(dist.Distribution):
     pytree_aux_fields = ("image_shape",)
 
     def __init__(self, image_shape: tuple[int, int], width: float | Array, *, validate_args: bool | None = None):
-        self.image_shape = (int(image_shape[0]), int(image_shape[1]))
         self.width = width
-        super().__init__(batch_shape=jnp.shape(width), event_shape=self.image_shape, validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=False, event_dim=2)
-    def support(self) -> constraints.Constraint:
-        """Images that sum to one."""
-        return ImageSimplex(self.image_shape)
+        super().__init__(image_shape, width, validate_args)
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.model import Described
 from scarlet_sed.amortized.networks import Networks, Told
 from scarlet_sed.amortized.redshift import OnGrid
+from scarlet_sed.priors.base import standard_normal
 from scarlet_sed.typing import Array
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class OneObject(NamedTuple):
         base, z = self._parted(place)
         numbers, stretched = self.networks.flow.bijection.transform_and_log_det(base, self.told.at(z))
         values, wide = self.described.values(numbers, self.measured, z)
-        log_prob = _standard(base) - stretched - wide + self._of_redshift(z)
+        log_prob = standard_normal(base) - stretched - wide + self._of_redshift(z)
         own = values if self.density is None else {**values, "redshift": z}
         return OneDrawn(own, numbers, log_prob, self.described.inside(values), place)
 
@@ -76,7 +76,7 @@ class OneObject(NamedTuple):
         z = self.redshift if self.density is None else values["redshift"]
         numbers, wide = self.described.numbers_of(values, self.measured, z)
         base, stretched = self.networks.flow.bijection.inverse_and_log_det(numbers, self.told.at(z))
-        log_prob = _standard(base) + stretched - wide + self._of_redshift(z)
+        log_prob = standard_normal(base) + stretched - wide + self._of_redshift(z)
         place = base if self.density is None else jnp.append(base, jnp.log1p(z))
         return OneDrawn(values, numbers, log_prob, self.described.inside(values), place)
 
@@ -96,7 +96,7 @@ class OneObject(NamedTuple):
     def volume(self, place: Array) -> Array:
         """Natural logarithm of the density a unit of the place, up to a constant."""
         base, z = self._parted(place)
-        return _standard(base) + (0.0 if self.density is None else self._of_redshift(z) + place[-1])
+        return standard_normal(base) + (0.0 if self.density is None else self._of_redshift(z) + place[-1])
 
     def widths(self) -> Array:
         """(n,) widths of the density in each number of a place."""
@@ -111,8 +111,3 @@ class OneObject(NamedTuple):
 
     def _of_redshift(self, redshift: Array) -> Array:
         return jnp.zeros(()) if self.density is None else self.density.log_prob(redshift)
-
-
-def _standard(base: Array) -> Array:
-    """Logarithm of the standard normal density."""
-    return jnp.sum(-0.5 * base**2 - 0.5 * np.log(2 * np.pi))

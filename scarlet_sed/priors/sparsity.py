@@ -5,11 +5,10 @@ from typing import ClassVar, final
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
-from scarlet_sed.constraints import ImageSimplex
+from scarlet_sed.constraints import OnImages
 from scarlet_sed.errors import DomainError, ShapeError
 from scarlet_sed.typing import Array, HostArray
 
@@ -18,7 +17,7 @@ _SMOOTH = 1e-2
 
 
 @final
-class SparsityPrior(dist.Distribution):
+class SparsityPrior(OnImages):
     """p(image) is proportional to exp(-sum |w| / width) over the starlet coefficients w of its details.
 
     Coefficients are those of the isotropic undecimated wavelets (Starck, Murtagh & Fadili 2010, Sparse Image and
@@ -49,18 +48,12 @@ class SparsityPrior(dist.Distribution):
         *,
         validate_args: bool | None = None,
     ) -> None:
-        self.image_shape = (int(image_shape[0]), int(image_shape[1]))
         self.width, self.scales = width, int(scales)
         if isinstance(width, (int, float)) and not width > 0:
             raise DomainError(f"a width of {width}", fix="give a positive one")
-        if min(self.image_shape) < 2**self.scales or self.scales < 1:
-            raise ShapeError(f"{scales} scales of details in {self.image_shape} pixels", fix="ask for fewer, from one")
-        super().__init__(batch_shape=jnp.shape(width), event_shape=self.image_shape, validate_args=validate_args)
-
-    @constraints.dependent_property(is_discrete=False, event_dim=2)
-    def support(self) -> constraints.Constraint:
-        """Images that sum to one."""
-        return ImageSimplex(self.image_shape)
+        if min(image_shape) < 2**self.scales or self.scales < 1:
+            raise ShapeError(f"{scales} scales of details in {image_shape} pixels", fix="ask for fewer, from one")
+        super().__init__(image_shape, width, validate_args)
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:
@@ -72,12 +65,6 @@ class SparsityPrior(dist.Distribution):
             # |w| less its corner
             total = total + jnp.sum(size**2 / (size + _SMOOTH), axis=(-2, -1))
         return -total
-
-    @property
-    def mean(self) -> Array:
-        """The even image: not the average of asymmetric borders, but the likeliest."""
-        pixels = self.image_shape[0] * self.image_shape[1]
-        return jnp.full((*self.batch_shape, *self.image_shape), 1.0 / pixels)
 
 
 def starlets(images: Array, scales: int) -> list[Array]:

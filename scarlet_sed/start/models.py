@@ -23,6 +23,7 @@ from scarlet_sed.morphology.starlet import Starlet
 from scarlet_sed.parameters import Parameter
 from scarlet_sed.priors.gaussian import GaussianImagePrior
 from scarlet_sed.priors.procedural import GALAXIES
+from scarlet_sed.priors.shipped import SHIPPED
 from scarlet_sed.spectrum.free import FreeSpectrum
 from scarlet_sed.typing import HostArray
 
@@ -37,9 +38,9 @@ _SMOOTH = 0.5
 """Typical difference of the logarithms of neighbouring pixels of a free image."""
 
 
-_LEARNT = "galaxies_32"
-"""The prior of images that know what galaxies look like. Its pixels are the native ones, or a few of them where the
-source is larger than what the prior was learnt from."""
+_LEARNT = SHIPPED
+"""Priors of images that know what galaxies look like, from small boxes to large. Pixels are the native ones, or a few
+of them where the source is larger than what the largest was learnt from."""
 
 _WING = 0.02
 """Share of its light with which a free image starts beyond its own territory."""
@@ -138,16 +139,21 @@ def _pixels(seed: Seed) -> Morphology:
 
 
 def _learnt(seed: Seed) -> Morphology:
-    prior = _galaxies()
-    largest = GALAXIES.largest * prior.event_shape[0]
-    scale = seed.pixel_scale * max(1, math.ceil(seed.radius / (largest * seed.pixel_scale)))
+    pixels = seed.radius / seed.pixel_scale
+    prior = next((p for p in _galaxies() if pixels <= _largest(p)), _galaxies()[-1])
+    scale = seed.pixel_scale * max(1, math.ceil(pixels / _largest(prior)))
     return Pixels(Parameter(np.asarray(prior.mean), prior), scale)
 
 
+def _largest(prior: GaussianImagePrior) -> float:
+    """Pixels of half-light radius of the largest galaxies that it was learnt from."""
+    return GALAXIES.largest * prior.event_shape[0]
+
+
 @cache
-def _galaxies() -> GaussianImagePrior:
-    """The prior that all sources share."""
-    return GaussianImagePrior.load(_LEARNT)
+def _galaxies() -> tuple[GaussianImagePrior, ...]:
+    """The priors that all sources share."""
+    return tuple(GaussianImagePrior.load(name) for name in _LEARNT)
 
 
 def _starlet(seed: Seed) -> Morphology:
