@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from scarlet_sed.amortized.photoz import PhotoZ, photoz
     from scarlet_sed.amortized.posterior import AmortizedPosterior
     from scarlet_sed.amortized.resolved import ResolvedProperties, map_properties
+    from scarlet_sed.infer.relearning import draws_of_blends, draws_of_stamps, relearn
     from scarlet_sed.infer.sampling.approximate import approximate
     from scarlet_sed.infer.sampling.check import Check, check
     from scarlet_sed.infer.sampling.derived import Derived, derived
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from scarlet_sed.infer.sampling.sample import sample
     from scarlet_sed.infer.sampling.status import SampleStatus
     from scarlet_sed.infer.simulate import simulate
+    from scarlet_sed.infer.stamps import Stamps
     from scarlet_sed.start.auto import choose_models
     from scarlet_sed.start.detect import detect, measure
     from scarlet_sed.start.detections import Detections
@@ -115,6 +117,10 @@ _LATER = {
     "save_posterior": "scarlet_sed.infer.sampling.export",
     "sample": "scarlet_sed.infer.sampling.sample",
     "simulate": "scarlet_sed.infer.simulate",
+    "Stamps": "scarlet_sed.infer.stamps",
+    "draws_of_blends": "scarlet_sed.infer.relearning",
+    "draws_of_stamps": "scarlet_sed.infer.relearning",
+    "relearn": "scarlet_sed.infer.relearning",
     "AmortizedPosterior": "scarlet_sed.amortized.posterior",
     "load_amortized": "scarlet_sed.amortized.file",
     "map_properties": "scarlet_sed.amortized.resolved",
@@ -210,6 +216,7 @@ __all__ = [
     "Source",
     "SparsityPrior",
     "Spectrum",
+    "Stamps",
     "Starlet",
     "StellarPopulation",
     "StudentT",
@@ -223,6 +230,8 @@ __all__ = [
     "deep_field_population",
     "derived",
     "detect",
+    "draws_of_blends",
+    "draws_of_stamps",
     "ellipse",
     "ellipticity",
     "estimate_noise",
@@ -249,6 +258,7 @@ __all__ = [
     "posterior_predictive",
     "prior_predictive",
     "property_maps",
+    "relearn",
     "render",
     "render_sources",
     "sample",

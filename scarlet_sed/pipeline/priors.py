@@ -12,6 +12,7 @@ from scarlet_sed.errors import DataError, FileFormatError
 from scarlet_sed.files import atomic, user_cache
 from scarlet_sed.io.scene_file import digest_of
 from scarlet_sed.pipeline.prior_options import PriorOptions
+from scarlet_sed.pipeline.relearning import relearnt
 from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.priors.energy import EnergyPrior
 from scarlet_sed.priors.flow import FlowPrior
@@ -49,15 +50,13 @@ def train_prior(options: PriorOptions, out: str, folder: str | None, minutes: fl
     keep = user_cache() / "priors" if folder is None else Path(folder)
     keep.mkdir(parents=True, exist_ok=True)
     again = "not done: run the same command again to go on"
-    images = _made(options, keep, start + 60 * minutes, progress) if options.images is None else _read(options.images)
-    if images is None:
+    known = _known(options, keep, start + 60 * minutes, progress)
+    if known is None:
         return again
-    if len(images) <= HELD:
-        raise DataError(f"{len(images)} images", fix=f"give more than {HELD}: so many are held back")
-    base = GaussianImages.of(images[HELD:_OF_BASE], rank=options.axes)
-    progress(f"normal distribution of {len(images[HELD:_OF_BASE])} images along {base.deviations.size} axes")
+    base, images = known
     header: dict[str, Any] = {"shape": list(base.shape), "knee": base.knee}
-    header |= {"options": options._asdict(), "images": digest_of([images[::97]]), "held": HELD}
+    header |= {"options": options._asdict(), "images": digest_of([images[::97]])}
+    header |= {"held": 0 if options.kind == "normal" and _of_stamps(options) else HELD}
     header |= {"recipe": GALAXIES._asdict()} if options.images is None else {}
     arrays = base.arrays()
     if options.kind != "normal":
@@ -70,6 +69,26 @@ def train_prior(options: PriorOptions, out: str, folder: str | None, minutes: fl
     digest = write_weights(Path(out), arrays, header, KIND)
     verdict = f"; for fits only: {header['refusal']}" if header.get("refusal") else ""
     return f"wrote {out}, {Path(out).stat().st_size / 1e6:.1f} MB, {digest[:12]}{verdict}"
+
+
+def _of_stamps(options: PriorOptions) -> bool:
+    return options.images is not None and Path(options.images).suffix == ".npz"
+
+
+def _known(
+    options: PriorOptions, folder: Path, end: float, progress: Progress
+) -> tuple[GaussianImages, HostArray] | None:
+    """The normal distribution, and images for what builds on it; None if time was up."""
+    if _of_stamps(options):
+        return relearnt(options, folder, end, progress)
+    images = _made(options, folder, end, progress) if options.images is None else _read(options.images)
+    if images is None:
+        return None
+    if len(images) <= HELD:
+        raise DataError(f"{len(images)} images", fix=f"give more than {HELD}: so many are held back")
+    base = GaussianImages.of(images[HELD:_OF_BASE], rank=options.axes)
+    progress(f"normal distribution of {len(images[HELD:_OF_BASE])} images along {base.deviations.size} axes")
+    return base, images
 
 
 def _learnt(

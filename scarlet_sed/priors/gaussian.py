@@ -1,8 +1,9 @@
 """Images of galaxies as a normal distribution of their coordinates: what every other prior must beat."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ import scipy.linalg
 
 from scarlet_sed.errors import DataError, ShapeError
 from scarlet_sed.parameters import as_float
-from scarlet_sed.priors.base import StandardNormalPrior
+from scarlet_sed.priors.base import StandardNormalPrior, standard_normal
 from scarlet_sed.priors.coordinates import ImageCoordinates, NormalNumbers
 from scarlet_sed.priors.shipped import read_prior
 from scarlet_sed.shared import Shared
@@ -67,21 +68,31 @@ class GaussianImages(Shared):
         if stamps.shape[1] != stamps.shape[2]:
             raise ShapeError(f"images of {stamps.shape[1:]}", fix="give square ones, which can be turned")
         coordinates = ImageCoordinates(stamps.shape[1:], knee)
-        every = np.concatenate(orientations(stamps))
-        numbers = np.asarray(coordinates.inv(as_float(every)), np.float64)
-        count, size = numbers.shape
-        rank = min(rank, size)
-        if count <= rank:
-            raise DataError(f"{count // 8} images know no {rank} axes", fix="give more images, or ask for fewer axes")
-        mean = numbers.mean(axis=0)
-        away = numbers - mean
-        variances, axes = np.linalg.eigh(away.T @ away / (count - 1))
+        count, size = 8 * len(stamps), math.prod(coordinates.shape) - 1
+        if count <= min(rank, size):
+            raise DataError(
+                f"{len(stamps)} images know no {min(rank, size)} axes", fix="give more images, or ask for fewer axes"
+            )
+        return GaussianImages.of_moments(moments_of(stamps, coordinates), coordinates, rank)
+
+    @staticmethod
+    def of_moments(moments: "Moments", coordinates: ImageCoordinates, rank: int) -> "GaussianImages":
+        """The distribution with a mean and a covariance, the smallest variances of which are made one: see `of`.
+
+        Args:
+            moments: of the coordinates.
+            coordinates: of the images.
+            rank: how many axes.
+        """
+        variances, axes = np.linalg.eigh(moments.covariance)
         variances, axes = np.maximum(variances[::-1], 0.0), axes[:, ::-1]
+        size = len(variances)
+        rank = min(rank, size)
         rest = variances[rank:].mean() if rank < size else variances[-1]
         least = _LEAST * variances[0]
         reflectors = reflectors_onto(axes[:, :rank])
         return GaussianImages(
-            mean=as_float(mean),
+            mean=as_float(moments.mean),
             reflectors=as_float(reflectors),
             triangle=as_float(triangle_of(reflectors)),
             deviations=as_float(np.sqrt(np.maximum(variances[:rank], least))),
@@ -139,6 +150,19 @@ class GaussianImages(Shared):
         away = numbers - self.mean
         return (away - ((away @ self.reflectors) @ self.triangle) @ self.reflectors.T) / self.scales
 
+    @property
+    def moments(self) -> "Moments":
+        """Mean and covariance of the coordinates."""
+        along = np.asarray(self.numbers(jnp.eye(self.mean.size)) - self.mean, np.float64)
+        return Moments(np.asarray(self.mean, np.float64), along.T @ along)
+
+    def log_density(self, images: Array) -> Array:
+        """(...,) natural logarithm of the density of (..., height, width) images, a unit of their coordinates.
+
+        These are the same for all distributions of one shape and knee, whose densities may be compared.
+        """
+        return standard_normal(self.normal(images)) - jnp.sum(jnp.log(self.scales))
+
     def image(self, normal: Array) -> Array:
         """See `LearntImages`."""
         found: Array = self.coordinates(self.numbers(normal))
@@ -147,6 +171,31 @@ class GaussianImages(Shared):
     def normal(self, image: Array) -> Array:
         """See `LearntImages`."""
         return self.white(self.coordinates.inv(image))
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of coordinates of images.
+
+    Args:
+        mean: (n - 1,).
+        covariance: (n - 1, n - 1).
+    """
+
+    mean: HostArray
+    covariance: HostArray
+
+
+def moments_of(images: HostArray, coordinates: ImageCoordinates) -> Moments:
+    """Of images in all eight orientations.
+
+    Args:
+        images: (image, side, side) of unit sum, positive everywhere.
+        coordinates: of such images.
+    """
+    numbers = np.asarray(coordinates.inv(as_float(np.concatenate(orientations(images)))), np.float64)
+    mean = numbers.mean(axis=0)
+    away = numbers - mean
+    return Moments(mean, away.T @ away / (len(numbers) - 1))
 
 
 def reflectors_onto(axes: HostArray) -> HostArray:
@@ -213,7 +262,7 @@ def unit_images(images: Any) -> HostArray:
     if bad.size:
         raise DataError(
             f"{bad.size} images, of which number {bad[0]} is the first, are negative, not finite or dark",
-            fix="leave them out, or learn from noisy images by a way that knows of noise",
+            fix="leave them out, or learn from noisy images by `ss.relearn`, which knows of noise",
         )
     pixels = stamps.shape[1] * stamps.shape[2]
     return (stamps / totals[:, None, None] + FLOOR / pixels) / (1 + FLOOR)
