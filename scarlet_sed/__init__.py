@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from scarlet_sed.infer.sampling.derived import Derived, derived
     from scarlet_sed.infer.sampling.draws import Posterior
     from scarlet_sed.infer.sampling.export import save_posterior
+    from scarlet_sed.infer.sampling.langevin import annealed_langevin
     from scarlet_sed.infer.sampling.maps import PropertyMaps, property_maps
     from scarlet_sed.infer.sampling.model import numpyro_model
     from scarlet_sed.infer.sampling.predictive import Predictive, posterior_predictive, prior_predictive
@@ -101,6 +102,7 @@ __version__ = "0.1.0"
 # imported when first used: matplotlib, scipy.signal and arviz, which fits do without, take a second or more and 50 MB
 _LATER = {
     "plot": "scarlet_sed.plot",
+    "annealed_langevin": "scarlet_sed.infer.sampling.langevin",
     "approximate": "scarlet_sed.infer.sampling.approximate",
     "Posterior": "scarlet_sed.infer.sampling.draws",
     "SampleStatus": "scarlet_sed.infer.sampling.status",
@@ -223,6 +225,7 @@ __all__ = [
     "Templates",
     "Tied",
     "Window",
+    "annealed_langevin",
     "approximate",
     "axis_ratio",
     "check",

@@ -17,7 +17,7 @@ from astropy.units import Quantity, UnitConversionError
 from numpyro.distributions import constraints
 
 from scarlet_sed.errors import ImproperPriorError, ParameterError, ShapeError, UnitError
-from scarlet_sed.paths import matching, replace_slots, slots
+from scarlet_sed.paths import like, matching, replace_slots, slots
 from scarlet_sed.typing import Array
 
 T = TypeVar("T")
@@ -257,7 +257,8 @@ def set_values(tree: T, values: Mapping[str, Array]) -> T:
     for path, value in values.items():
         leaf = leaves.get(path)
         if isinstance(leaf, Parameter):
-            new[path] = eqx.tree_at(lambda p: p.value, leaf, as_float(value))
+            # the very same prior: sources share what it is built on
+            new[path] = like(leaf, {"value": as_float(value), "prior": leaf.prior})
         else:
             new[path] = as_float(value)
     return replace_slots(tree, new)

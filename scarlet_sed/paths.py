@@ -108,7 +108,7 @@ def _replaced(node: Any, prefix: str, leaves: Mapping[str, Any]) -> Any:
     if isinstance(node, eqx.Module) and not isinstance(node, Shared):
         before = {field.name: getattr(node, field.name) for field in fields(node) if hasattr(node, field.name)}
         after = {f.name: _replaced_field(f, before[f.name], prefix, leaves) for f in fields(node) if f.name in before}
-        return node if _same(before.values(), after.values()) else _like(node, after)
+        return node if _same(before.values(), after.values()) else like(node, after)
     if isinstance(node, Mapping):
         mapped = {key: _replaced(item, f"{prefix}{key}.", leaves) for key, item in node.items()}
         return node if _same(node.values(), mapped.values()) else type(node)(mapped)  # type: ignore[call-arg]
@@ -130,7 +130,7 @@ def _same(before: Iterable[Any], after: Iterable[Any]) -> bool:
     return all(old is new for old, new in zip(before, after, strict=True))
 
 
-def _like(module: eqx.Module, values: Mapping[str, Any]) -> Any:
+def like(module: eqx.Module, values: Mapping[str, Any]) -> Any:
     """A module of the same class with these fields, as when JAX rebuilds a tree: nothing is converted or checked."""
     new = object.__new__(type(module))
     for name, value in values.items():

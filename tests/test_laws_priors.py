@@ -15,6 +15,7 @@ from scarlet_sed.errors import ImproperPriorError
 from scarlet_sed.infer.families import build_families
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.parameters import Parameter
+from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.priors.gate import sampling_gate
 from scarlet_sed.priors.score import ScoreOnly
 from tests import laws
@@ -54,6 +55,21 @@ def test_gradient_matches_finite_differences(make: Make, x64: None, rng: np.rand
 def test_finite_far_out(make: Make) -> None:
     prior = make()
     laws.check_finite(of_numbers(prior), numbers(prior), [numbers(prior, scale) for scale in (1e-6, 10.0, 100.0)])
+
+
+@every_prior
+def test_a_temperature_of_one_changes_nothing(make: Make) -> None:
+    """And the density at a temperature is one of the same numbers, finite far out."""
+    prior = make()
+    if not isinstance(prior, MorphologyPrior):
+        pytest.skip("densities of pixels are divided by the temperature")
+    tempered = jax.jit(lambda u, t: jax.value_and_grad(lambda v: prior.tempered(v, t))(u))
+    usual, far = (numbers(prior, scale)["numbers"] for scale in (1.0, 100.0))
+    value, slope = tempered(usual, 1.0)
+    known = jax.jit(jax.value_and_grad(prior.log_density))(usual)
+    np.testing.assert_allclose(value, known[0], rtol=1e-4)
+    np.testing.assert_allclose(slope, known[1], rtol=1e-3, atol=1e-3 * float(jnp.max(jnp.abs(known[1]))))
+    assert all(bool(jnp.all(jnp.isfinite(each))) for each in tempered(far, 30.0))
 
 
 @every_prior

@@ -87,6 +87,13 @@ class Family(eqx.Module):
             each = self.by_row(lambda prior, v: jnp.sum(prior.log_prob(v)), value)
         return jnp.sum(jnp.where(self.valid > 0, each, 0.0))
 
+    def tempered(self, value: Array, unconstrained: Array, temperature: Array) -> Array:
+        """Scalar: the same at a temperature, see `MorphologyPrior.tempered`."""
+        if not isinstance(self.prior, MorphologyPrior):
+            return self.log_prior(value) / temperature
+        each = self.by_row(lambda prior, u: prior.tempered(u, temperature), unconstrained)
+        return jnp.sum(jnp.where(self.valid > 0, each, 0.0))
+
     def constrain(self, unconstrained: Array) -> Array:
         """(row, *shape) values from (row, *unconstrained shape) real numbers."""
         return self.by_row(lambda prior, u: bijection(prior, self.shape)(u), unconstrained)
@@ -101,6 +108,8 @@ class Family(eqx.Module):
         A maximum may lie on an edge, which is at infinity in unconstrained numbers. Optimisers stop here instead;
         samplers must not use this.
         """
+        if isinstance(self.prior, MorphologyPrior):  # images of all real numbers are inside
+            return unconstrained
         support = base_support(self.prior)
         if isinstance(support, (constraints.interval, type(constraints.unit_interval))):
             return jnp.clip(unconstrained, -_EDGE, _EDGE)

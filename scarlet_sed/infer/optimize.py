@@ -76,7 +76,7 @@ def fit(
 ) -> FitResult:
     """Find the maximum of the posterior (in the parameters, not in the unconstrained numbers).
 
-    Images whose prior has an easier one are fitted with that first.
+    Images whose prior has an easier one are fitted with that first, and before with an easier one of that, and so on.
 
     Args:
         scene: the scene to fit; free parameters start at their present values.
@@ -103,7 +103,8 @@ def fit(
     if first is None:
         result = _fitted(scene, observations, schedule, method, progress)
     else:
-        before = _fitted(first, observations, schedule, method, progress)
+        settings: Any = {**schedule._asdict(), "method": method, "uncertainties": False, "progress": progress}
+        before = fit(first, observations, **settings)
         scene, observations = _values_of(before.scene, scene), before.observations
         if before.status is FitStatus.INTERRUPTED:
             posterior = LogPosterior(scene, observations)

@@ -124,15 +124,20 @@ class LogPosterior:
         drawn = images(self.program, values)
         return {o.name: image for o, image in zip(self.observations, drawn, strict=True)}
 
-    def require_proper_priors(self) -> None:
-        """Raise `ImproperPriorError` naming the parameters whose prior is not a density, or is one for fits only."""
+    def require_proper_priors(self, *, slopes: bool = False) -> None:
+        """Raise `ImproperPriorError` naming the parameters whose prior is not a density, or is none for samplers.
+
+        Args:
+            slopes: whether priors on images that no sampler may have will do.
+        """
         families = self.program.families
         for path, place in self.places.items():
             prior = families[place.family].prior
-            if isinstance(prior, MorphologyPrior) and prior.refusal:
+            if isinstance(prior, MorphologyPrior) and prior.refusal and not slopes:
                 raise ImproperPriorError(
                     f"{path} has a {type(prior).__name__} prior, which is for fits: {prior.refusal}",
-                    fix="give it a prior with a density, such as ss.GaussianImagePrior, or freeze it",
+                    fix="ask ss.annealed_langevin for approximate draws, which needs a score only; or give it a prior "
+                    "with a density, such as ss.GaussianImagePrior; or freeze it",
                 )
         improper = [path for path, place in self.places.items() if families[place.family].flat]
         if improper:

@@ -35,7 +35,10 @@ class MorphologyPrior(dist.Distribution):
 
     @property
     def easier(self) -> "MorphologyPrior | None":
-        """A prior of the same images that is easier to climb, to begin fits with; sources share what it is built on."""
+        """A prior of the same images that is easier to climb, to begin fits with; sources share what it is built on.
+
+        It may have an easier one itself; the easiest has none.
+        """
         return None
 
     @property
@@ -52,6 +55,15 @@ class MorphologyPrior(dist.Distribution):
     @abstractmethod
     def log_density(self, numbers: Array) -> Array:
         """Natural logarithm of the density a unit of (n,) numbers, up to a constant."""
+
+    def tempered(self, numbers: Array, temperature: Array) -> Array:
+        """The same of an easier density that follows from a temperature of 1 or more, at 1 the prior itself.
+
+        Args:
+            numbers: (n,) of the prior's own coordinates, whatever the temperature.
+            temperature: () the prior's logarithm is divided by; priors that know noise may take more of it instead.
+        """
+        return self.log_density(numbers) / temperature
 
     @constraints.dependent_property(is_discrete=False, event_dim=2)
     def support(self) -> constraints.Constraint:

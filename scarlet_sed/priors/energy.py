@@ -21,6 +21,8 @@ from scarlet_sed.typing import Array, HostArray
 
 LEVELS = (0.1, 10.0)
 """Noise, in units of the coordinates, that an energy is trained for."""
+_EASIER, _EASIEST = 3.0, 1.0
+"""By what factor an easier prior's noise is higher, and the level from which on none is easier."""
 _WAVES = 4
 
 
@@ -113,13 +115,17 @@ class EnergyPrior(MorphologyPrior):
 
     Args:
         images: what was learnt, which all sources that have the prior share.
+        level: noise that it is seen through, within `LEVELS`; None for that of `images`.
     """
 
-    constructor_arguments: ClassVar = ("images",)
-    pytree_data_fields = ("images",)
+    constructor_arguments: ClassVar = ("images", "level")
+    pytree_data_fields = ("images", "level")
 
-    def __init__(self, images: EnergyImages, *, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, images: EnergyImages, level: Array | float | None = None, *, validate_args: bool | None = None
+    ) -> None:
         self.images = images
+        self.level = images.level if level is None else as_float(level)
         super().__init__(event_shape=images.base.shape, validate_args=validate_args)
 
     @classmethod
@@ -151,9 +157,27 @@ class EnergyPrior(MorphologyPrior):
     @property
     def coordinates(self) -> NormalNumbers:
         """Standard normal numbers, were it not for the energy."""
-        return NormalNumbers(self.images.wider)
+        return NormalNumbers(self.seen.wider)
+
+    @property
+    def seen(self) -> EnergyImages:
+        """What was learnt, through the prior's own noise."""
+        return self.images.at(self.level)
+
+    @property
+    def easier(self) -> "EnergyPrior | None":
+        """The same through noise three times as high, from which details are missing; None from a level of 1 on."""
+        return None if self.level >= _EASIEST else EnergyPrior(self.images, _EASIER * self.level)
 
     def log_density(self, numbers: Array) -> Array:
         """See `MorphologyPrior`."""
-        found: Array = jnp.vectorize(self.images.log_density, signature="(n)->()")(numbers)
+        found: Array = jnp.vectorize(self.seen.log_density, signature="(n)->()")(numbers)
+        return found
+
+    def tempered(self, numbers: Array, temperature: Array) -> Array:
+        """See `MorphologyPrior`: the square root of a temperature is a factor of the noise."""
+        level = jnp.minimum(self.level * jnp.sqrt(temperature), LEVELS[1])
+        hot = self.images.at(level)
+        white = numbers * (self.seen.wider.scales / hot.wider.scales)
+        found: Array = jnp.vectorize(hot.log_density, signature="(n)->()")(white)
         return found

@@ -1,4 +1,4 @@
-"""A user's own score, for fits only."""
+"""A user's own score, for fits and Langevin dynamics."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +24,8 @@ class ScoreOnly(MorphologyPrior):
     Fits climb along the score. What they compare, to keep their best step, is the integral of the score along the
     straight line from an even image: the log-density, if the score is the gradient of any. That of a network seldom is,
     and then gradient and level disagree: samplers would draw from neither, without a warning, so `sample` refuses it.
+    `annealed_langevin` walks along the score alone. The density is one a unit of numbers in which faint pixels are
+    logarithms: a score that does not say how faint they may be lets walks drift without end.
 
     Args:
         score: (height, width) gradient of the log-density by the pixels of a (height, width) image that sums to one.

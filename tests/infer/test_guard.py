@@ -10,6 +10,7 @@ import pytest
 import scarlet_sed as ss
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.posterior import LogPosterior
+from scarlet_sed.infer.sampling.target import maximum_at, target_at
 
 BAND = ("hsc_g",)
 SCALE = 0.1
@@ -80,6 +81,17 @@ def test_no_program_is_made_for_another_strength() -> None:
         posterior = LogPosterior(scene([-3.0, 3.0], [13, 13], flux_guard=strength), observed())
         step(posterior.program, posterior.start)
     assert step._cache_size() == 1
+
+
+def test_walks_at_a_temperature_know_of_it() -> None:
+    posterior = LogPosterior(scene([-3.0, 3.0], [13, 13], flux_guard=90.0), observed())
+    coordinates = maximum_at(posterior, posterior.start, 0).coordinates
+    target = target_at(posterior.program, coordinates)
+    places = 0.3 * jax.random.normal(jax.random.key(0), (3, coordinates.size))
+    away = [float(target.tempered(q, jnp.asarray(1.0)) - target.potential(q)) for q in places]
+    guards = [float(posterior.program.log_guard(target.values(q))) for q in places]
+    assert np.ptp(guards) > 0.3
+    np.testing.assert_allclose(away, away[0], atol=0.05)
 
 
 def test_numpyro_knows_of_it() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from scarlet_sed.infer.sampling.draws import Posterior
 from scarlet_sed.infer.sampling.residuals import Block, Residuals, residuals
 from scarlet_sed.infer.sampling.scalars import hardest
-from scarlet_sed.infer.sampling.status import APART, ENERGETIC, ENOUGH, MIXED, RARE, SampleStatus, heaviest, worth
+from scarlet_sed.infer.sampling.status import APART, ENERGETIC, ENOUGH, HELD, MIXED, RARE, SampleStatus, heaviest, worth
 
 DOUBTFUL = 0.01
 """A p-value below this, or as close to one, is worth a doubt."""
@@ -112,6 +112,10 @@ def _rows(posterior: Posterior) -> Iterator[Row]:
     yield Row("largest R-hat", f"{found.worst_rhat:.4f}", f"{limit:g} or less", found.worst_rhat <= limit)
     for name, value in (("bulk", found.least_bulk), ("tails", found.least_tail)):
         yield Row(f"fewest effective draws, {name}", f"{value:,.0f}", f"{ENOUGH} or more", value >= ENOUGH)
+    if "held" in posterior.statistics:
+        share = float(np.mean(posterior.statistics["held"]))
+        yield Row("steps held back", f"{share:.2%}", f"{HELD:.1%} or less", share <= HELD)
+        return
     share = found.divergences / max(count, 1)
     yield Row("divergent trajectories", f"{found.divergences} ({share:.2%})", f"{RARE:.1%} or less", share <= RARE)
     energy = float(np.min(found.energy))

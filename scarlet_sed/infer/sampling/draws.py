@@ -32,7 +32,9 @@ class Posterior(NamedTuple):
         log_density: (chain, draw) log-density in the unconstrained numbers that were sampled, against that at the
             maximum; fluxes that were integrated out do not count.
         statistics: (chain, draw) of the trajectories: "accept", "leapfrogs", "diverging", "energy", "step_size", and
-            "moved", how many moves beside them were taken; of draws of `approximate`: "log_weight".
+            "moved", how many moves beside them were taken; of draws of `approximate`: "log_weight"; of draws of
+            `annealed_langevin`: "held", the share of steps since the draw before that were held back, "diverging",
+            whether that is more than 1 %, "leapfrogs", how many they are, and "energy", the potential.
         warmup_leapfrogs: steps that warming up took.
         status: whether the draws can stand for the posterior, with advice.
         diagnosis: the numbers behind it; None without draws, and for those of `approximate`.

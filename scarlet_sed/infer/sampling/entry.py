@@ -19,13 +19,16 @@ POLISH = 8
 """Most matrices of Gauss-Newton steps from what is given to the maximum."""
 
 
-def modelled(fitted: FitResult | Scene, observations: Any, caller: str) -> tuple[LogPosterior, FamilyValues]:
+def modelled(
+    fitted: FitResult | Scene, observations: Any, caller: str, *, slopes: bool = False
+) -> tuple[LogPosterior, FamilyValues]:
     """The log-posterior that is meant, and parameters close to its maximum.
 
     Args:
         fitted: what `fit` returned; or a scene, with `observations`.
         observations: one or several, with a scene.
         caller: the function that the user called.
+        slopes: whether it needs slopes of priors on images only.
 
     Raises:
         ParameterError: for a fit with observations, or a scene without.
@@ -37,7 +40,7 @@ def modelled(fitted: FitResult | Scene, observations: Any, caller: str) -> tuple
             fix=f"write {caller}(fit) or {caller}(scene, obs)",
         )
     posterior = fitted.posterior if isinstance(fitted, FitResult) else LogPosterior(fitted, observations)
-    posterior.require_proper_priors()
+    posterior.require_proper_priors(slopes=slopes)
     return posterior, fitted.values if isinstance(fitted, FitResult) else posterior.start
 
 

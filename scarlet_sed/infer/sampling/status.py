@@ -18,6 +18,8 @@ RARE = 1e-3
 """Largest share of divergent trajectories."""
 ENERGETIC = 0.3
 """Least fraction of missing information about the energy (Betancourt 2016, arXiv:1604.00695)."""
+HELD = 0.01
+"""Largest share of Langevin steps that were held back."""
 HEAVY = 0.7
 """Largest Pareto k-hat of importance weights (Vehtari et al. 2024, JMLR 25, 72)."""
 _EVEN = 1e-2
@@ -49,6 +51,14 @@ class SampleStatus(Status):
     POOR_APPROXIMATION = (
         "draws from an approximation whose importance weights have a heavy tail (Pareto k-hat above its limit): it may "
         "miss bends or tails of the posterior and errors may be far too small; `sample` draws from the posterior itself"
+    )
+    UNADJUSTED = (
+        "draws of Langevin dynamics, whose chains agree and were hardly ever held back: errors are off by what the "
+        "length of a step does (halve `step` to see it); good for a quick look, and for starts of `fit` and `sample`"
+    )
+    UNSTEADY = (
+        "chains of Langevin dynamics disagree (R-hat above 1.05: raise `draws` or `thin`), or more than 1 % of their "
+        "steps were held back (lower `step`): till then draws are starts for `fit`, and their spread is no error"
     )
 
 

@@ -26,6 +26,9 @@ from scarlet_sed.instrument.noise import band_sum
 from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.typing import Array, HostArray
 
+LONGEST = 4.0
+"""Steps along stretched directions: numbers are about as wide as their prior, and what is flatter bends elsewhere."""
+
 
 class Stretch(NamedTuple):
     """Steps of other lengths along some directions of the whitened numbers, whatever parameters these mix.
@@ -172,6 +175,19 @@ class Target(eqx.Module):
         rest = placed.log_prior(self.program) - self.prior
         return against(rest, _terms(self.program, placed.values), self.reference)
 
+    def tempered(self, whitened: Array, temperature: Array) -> Array:
+        """Minus the log-density at a temperature, up to a constant; NaN off the priors' supports, as is its slope.
+
+        All of it is divided by the temperature, but for priors that take more noise (see `MorphologyPrior.tempered`).
+        """
+        placed = self.coordinates.values(self.program, whitened)
+        parts = zip(self.program.families, placed.values, placed.unconstrained, strict=True)
+        guard = self.program.log_guard(placed.values) / temperature
+        prior = sum((f.tempered(v, u, temperature) for f, v, u in parts), start=guard)
+        rest = temperature * prior + placed.volume - self.prior
+        found = against(rest, _terms(self.program, placed.values), self.reference) / temperature
+        return jnp.where(jnp.isfinite(placed.volume), 1.0, jnp.nan) * found
+
     def values(self, whitened: Array) -> FamilyValues:
         """Parameters from (size,) whitened numbers."""
         return self.coordinates.values(self.program, whitened).values
@@ -265,7 +281,7 @@ def maximum_at(posterior: LogPosterior, values: FamilyValues, rounds: int) -> At
     return At(coordinates, curvature, blocks)
 
 
-def stretched(target: Target, seed: int = 0) -> Coordinates:
+def stretched(target: Target, seed: int = 0, longest: float = LONGEST) -> Coordinates:
     """Coordinates of a target that are round along the directions in which its curvature at zero is furthest from one.
 
     What the data say of a free image is said of few mixtures of very many numbers: single numbers cannot be scaled for
@@ -275,6 +291,7 @@ def stretched(target: Target, seed: int = 0) -> Coordinates:
     Args:
         target: whose coordinates are not stretched.
         seed: of the random directions.
+        longest: steps along flat ones.
     """
     size = target.coordinates.size
     random = np.random.default_rng([7, seed]).normal(size=(min(_STRETCHED, size), size))
@@ -283,7 +300,7 @@ def stretched(target: Target, seed: int = 0) -> Coordinates:
         found = np.linalg.qr(np.asarray(_curved(target, as_float(found)), np.float64).T - found.T)[0].T
     curved = np.asarray(_curved(target, as_float(found)), np.float64)
     curvature, mixed = np.linalg.eigh(0.5 * (found @ curved.T + curved @ found.T))
-    more = 1 / np.sqrt(np.maximum(curvature, _LONGEST**-2.0)) - 1
+    more = 1 / np.sqrt(np.maximum(curvature, longest**-2.0)) - 1
     return target.coordinates._replace(stretch=Stretch(as_float(mixed.T @ found), as_float(more)))
 
 
@@ -341,7 +358,5 @@ def spectral_blocks(posterior: LogPosterior, paths: list[str]) -> HostArray:
 
 _STRETCHED, _PASSES, _TOGETHER = 384, 2, 4
 """Directions, products with the Hessian of each before the last, and how many at once."""
-_LONGEST = 4.0
-"""Steps along them: numbers are about as wide as their prior, and what is flatter at the maximum bends elsewhere."""
 _FLATTEST = 1e-2
 """Curvature below which a number counts as free: a unit step in a logarithm is already ten times its size."""
