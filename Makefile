@@ -79,8 +79,11 @@ posteriors: $(STAMP) ## train the amortized posteriors, part by part, an hour ea
 	  fi || exit 1; \
 	done
 
-image-priors: $(STAMP) ## learn the prior on images that ships: 20 minutes; again to go on
-	$(BIN)/scarlet-sed prior train --folder build/priors --out scarlet_sed/priors/weights/galaxies_32.npz
+image-priors: $(STAMP) ## learn the priors on images that ship: 45 minutes; again to go on
+	for side in 32 64; do \
+	  $(BIN)/scarlet-sed prior train --side $$side --folder build/priors \
+	    --out scarlet_sed/priors/weights/galaxies_$$side.npz || exit 1; \
+	done
 
 judge-priors: $(STAMP) ## priors on images: toys, blends taken apart and sampled, ranking, maps; hours, again to go on
 	$(BIN)/python benchmarks/priors/toys.py

