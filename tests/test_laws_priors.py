@@ -118,6 +118,7 @@ def scene(prior: dist.Distribution) -> LogPosterior:
     return LogPosterior(made, blank)
 
 
+@pytest.mark.optimized
 @every_prior
 def test_the_gate_of_samplers(make: Make) -> None:
     """What is offered to `sample` mixes from everywhere, with errors as large as it says; all else is refused."""

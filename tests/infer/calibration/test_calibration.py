@@ -61,6 +61,7 @@ def test_a_simulation_draws_from_the_priors_with_the_noise_of_its_weights():
         simulate(toy.scene.free("*.flux", dist.constraints.positive), toy.observation)
 
 
+@pytest.mark.optimized
 def test_trials_of_a_scene_pass_and_a_likelihood_counted_twice_is_caught():
     toy = linear_toy()
 

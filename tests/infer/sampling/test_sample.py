@@ -41,10 +41,12 @@ def _agrees(precise: bool) -> None:
     )
 
 
+@pytest.mark.optimized
 def test_a_linear_scene_in_float32():
     _agrees(precise=False)
 
 
+@pytest.mark.optimized
 def test_a_linear_scene_in_float64():
     _agrees(precise=True)
 
