@@ -148,6 +148,11 @@ class Program(eqx.Module):
         each = (f.log_prior(v, u) for f, v, u in zip(self.families, values, numbers, strict=True))
         return sum(each, start=found)
 
+    def tempered(self, values: FamilyValues, unconstrained: FamilyValues, temperature: Array) -> Array:
+        """Scalar log-prior density at a temperature, see `MorphologyPrior.tempered`."""
+        parts = zip(self.families, values, unconstrained, strict=True)
+        return sum((f.tempered(v, u, temperature) for f, v, u in parts), start=self.log_guard(values) / temperature)
+
     def log_guard(self, values: FamilyValues) -> Array:
         """Scalar: what the log-prior loses to neighbours that look alike; zero without a guard."""
         if self.guard is None:

@@ -8,8 +8,9 @@ from scarlet_sed.weights import read_weights
 
 KIND = "scarlet_sed image prior 1"
 SHIPPED = ("galaxies_32", "galaxies_64")
-"""Names of priors that ship: flows for galaxies made up by `priors.procedural`, in boxes of 32 and 64 pixels. They are
-made by `make image-priors`; `read_prior` has recipe, seed, record of training and what the gate of samplers found."""
+"""Names of priors that ship, from small boxes to large: flows for galaxies made up by `priors.procedural`, in boxes of
+32 and 64 pixels. They are made by `make image-priors`; `read_prior` has recipe, seed, record of training and what the
+gate of samplers found."""
 
 
 def read_prior(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -38,10 +38,6 @@ _SMOOTH = 0.5
 """Typical difference of the logarithms of neighbouring pixels of a free image."""
 
 
-_LEARNT = SHIPPED
-"""Priors of images that know what galaxies look like, from small boxes to large. Pixels are the native ones, or a few
-of them where the source is larger than what the largest was learnt from."""
-
 _WING = 0.02
 """Share of its light with which a free image starts beyond its own territory."""
 
@@ -139,8 +135,12 @@ def _pixels(seed: Seed) -> Morphology:
 
 
 def _learnt(seed: Seed) -> Morphology:
+    """In the smallest box that ships and holds it; in pixels of a few native ones where the largest does not."""
     pixels = seed.radius / seed.pixel_scale
-    prior = next((p for p in _galaxies() if pixels <= _largest(p)), _galaxies()[-1])
+    for name in SHIPPED:
+        prior = _galaxies(name)
+        if pixels <= _largest(prior):
+            break
     scale = seed.pixel_scale * max(1, math.ceil(pixels / _largest(prior)))
     return Pixels(Parameter(np.asarray(prior.mean), prior), scale)
 
@@ -151,9 +151,9 @@ def _largest(prior: GaussianImagePrior) -> float:
 
 
 @cache
-def _galaxies() -> tuple[GaussianImagePrior, ...]:
-    """The priors that all sources share."""
-    return tuple(GaussianImagePrior.load(name) for name in _LEARNT)
+def _galaxies(name: str) -> GaussianImagePrior:
+    """The prior that all sources share."""
+    return GaussianImagePrior.load(name)
 
 
 def _starlet(seed: Seed) -> Morphology:

@@ -181,9 +181,7 @@ class Target(eqx.Module):
         All of it is divided by the temperature, but for priors that take more noise (see `MorphologyPrior.tempered`).
         """
         placed = self.coordinates.values(self.program, whitened)
-        parts = zip(self.program.families, placed.values, placed.unconstrained, strict=True)
-        guard = self.program.log_guard(placed.values) / temperature
-        prior = sum((f.tempered(v, u, temperature) for f, v, u in parts), start=guard)
+        prior = self.program.tempered(placed.values, placed.unconstrained, temperature)
         rest = temperature * prior + placed.volume - self.prior
         found = against(rest, _terms(self.program, placed.values), self.reference) / temperature
         return jnp.where(jnp.isfinite(placed.volume), 1.0, jnp.nan) * found

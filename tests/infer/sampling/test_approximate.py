@@ -1,8 +1,5 @@
 """Quick draws against posteriors that are known, and what they say of themselves where they miss."""
 
-from collections.abc import Callable
-
-import equinox as eqx
 import jax
 import numpy as np
 import numpyro.distributions as dist
@@ -16,7 +13,7 @@ from scarlet_sed.infer.sampling.status import heaviest, pareto_khat, worth
 from scarlet_sed.infer.sampling.summary import summary_table
 from scarlet_sed.infer.sampling.target import maximum_at, target_at
 from scarlet_sed.report.posterior import PosteriorContent, posterior_figures, render_posterior
-from tests.infer.sampling.toys import linear_toy
+from tests.infer.sampling.toys import Density, linear_toy
 
 METHODS = ("laplace", "svi")
 RADIUS, SIGMA = 0.02, 0.2
@@ -36,17 +33,6 @@ def unresolved(width: float) -> tuple[ss.Scene, ss.Observation]:
     )
     drawn = np.asarray(ss.render(scene, blank), float)
     return scene, blank.with_data(drawn + SIGMA * np.random.default_rng(1).normal(size=drawn.shape))
-
-
-class Density(eqx.Module):
-    """A target that is a function of its numbers."""
-
-    size: int = eqx.field(static=True)
-    potential: Callable[[jax.Array], jax.Array] = eqx.field(static=True)
-
-    @property
-    def coordinates(self) -> "Density":
-        return self
 
 
 MEAN = np.array([1.0, -0.5], np.float32)

@@ -1,7 +1,5 @@
 """Langevin dynamics against posteriors that are known, by densities and by scores alone."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,24 +11,10 @@ from scarlet_sed.errors import ImproperPriorError, ParameterError
 from scarlet_sed.infer.sampling import langevin
 from scarlet_sed.priors.gaussian import GaussianImagePrior, GaussianImages
 from scarlet_sed.priors.score import ScoreOnly
-from tests.infer.sampling.toys import linear_toy
+from tests.infer.sampling.toys import Density, linear_toy
 from tests.registry import galaxies
 
 IMAGE = "a.morphology.image"
-
-
-class Density(eqx.Module):
-    """A target that is a function of its numbers."""
-
-    size: int = eqx.field(static=True)
-    potential: Callable[[jax.Array], jax.Array] = eqx.field(static=True)
-
-    @property
-    def coordinates(self) -> "Density":
-        return self
-
-    def tempered(self, whitened: jax.Array, temperature: jax.Array) -> jax.Array:
-        return self.potential(whitened) / temperature
 
 
 def walked(density: Density, hottest: float, draws: int = 200, step: float = 0.5) -> langevin.Walked:

@@ -1,7 +1,10 @@
-"""Scenes whose posterior is known: fluxes and sky with Gaussian priors, shapes and places given."""
+"""Posteriors that are known: functions of their numbers; scenes of given shapes and places, fluxes and sky Gaussian."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
+import jax
 import numpy as np
 import numpyro.distributions as dist
 
@@ -14,6 +17,20 @@ WIDTH = 12.0
 SKY_WIDTH = 0.02
 PLACES = {"a": (0.0, 0.0), "b": (0.06, 0.015)}
 FLUXES = {"a": (10.0, 20.0), "b": (5.0, 3.0)}
+
+
+class Density(eqx.Module):
+    """A target that is a function of its numbers."""
+
+    size: int = eqx.field(static=True)
+    potential: Callable[[jax.Array], jax.Array] = eqx.field(static=True)
+
+    @property
+    def coordinates(self) -> "Density":
+        return self
+
+    def tempered(self, whitened: jax.Array, temperature: jax.Array) -> jax.Array:
+        return self.potential(whitened) / temperature
 
 
 class Toy(NamedTuple):
