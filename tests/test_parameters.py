@@ -14,11 +14,13 @@ import numpyro.distributions as dist
 import pytest
 from astropy import units as u
 from numpyro.distributions import biject_to, constraints
+from scipy import stats
 
 from scarlet_sed.constraints import (
     EllipticityPrior,
     ImageSimplexTransform,
     SmoothImage,
+    StudentTTransform,
     TruncatedNormalTransform,
     UnitDiscTransform,
     bijection,
@@ -301,6 +303,34 @@ def test_truncated_normal_priors_keep_their_digits_in_single_precision(prior: tu
     )
     far = transform(jnp.array([-30.0, 30.0]))
     assert np.all(np.isfinite(far)) and far[0] >= prior[2] and far[1] <= prior[3]
+
+
+@pytest.mark.parametrize("df", [1.0, 2.0, 4.0, 30.0])
+def test_students_t_priors_are_nearly_standard_normal_in_unconstrained_numbers(df: float, x64: None) -> None:
+    prior = dist.StudentT(df, 0.1, 0.3)
+    transform = bijection(prior, ())
+    assert isinstance(transform, StudentTTransform)
+    x = jnp.linspace(-6.0, 6.0, 49)
+    y = transform(x)
+    np.testing.assert_allclose(transform.inv(y), x, atol=1e-6)
+    slope = transform.log_abs_det_jacobian(x, y)
+    np.testing.assert_allclose(jnp.log(jax.vmap(jax.grad(transform))(x)), slope, atol=1e-9)
+    step = 1e-5
+    np.testing.assert_allclose((transform(x + step) - transform(x - step)) / (2 * step), jnp.exp(slope), rtol=1e-5)
+    quantile = stats.norm.ppf(stats.t.cdf((y - 0.1) / 0.3, df))
+    near = np.abs(x) < 2
+    np.testing.assert_allclose(quantile[near], x[near], atol=0.15 / df)
+
+
+def test_students_t_priors_keep_their_digits_in_single_precision() -> None:
+    prior = dist.StudentT(2.0, 0.0, 0.3)
+    transform = bijection(prior, (6,))
+    x = jnp.concatenate([jnp.linspace(-9.0, 9.0, 25), jnp.array([-1e-3, 1e-3, 0.0, -11.0, 11.0])])
+    y = transform(x)
+    assert np.all(np.isfinite(y))
+    np.testing.assert_allclose(transform.inv(y), x, rtol=1e-5)
+    slope = jax.vmap(jax.grad(lambda x: transform.log_abs_det_jacobian(x, transform(x)) + prior.log_prob(transform(x))))
+    np.testing.assert_array_equal(np.isfinite(slope(x)), True)
 
 
 def test_slopes_of_truncated_normals_in_their_own_numbers(x64: None) -> None:

@@ -126,15 +126,22 @@ def simulations(posterior: AmortizedPosterior, survey: Survey, count: int, seed:
 def quantities(
     posterior: AmortizedPosterior, values: dict[str, HostArray], redshift: HostArray
 ) -> dict[str, HostArray]:
-    """What is judged, (object, draw) each: all scalar parameters, ln(1 + z), and of populations log10 of the mean age.
+    """What is judged, (object, draw) each: all parameters, the elements of a vector one by one, ln(1 + z), and of
+    populations log10 of the mean age.
 
     Args:
         posterior: whose spectrum.
         values: (object, draw, ...) by path.
         redshift: (object, draw).
     """
-    shape = redshift.shape
-    found = {path: np.asarray(v) for path, v in values.items() if np.shape(v) == shape and path != "redshift"}
+    found: dict[str, HostArray] = {}
+    for path in posterior.paths:
+        value = np.asarray(values[path])
+        if value.shape == redshift.shape:
+            found[path] = value
+        else:
+            each = value.reshape(*redshift.shape, -1)
+            found.update({f"{path}[{i}]": each[..., i] for i in range(each.shape[-1])})
     found["ln(1+z)"] = np.log1p(redshift)
     if isinstance(posterior.described.model.spectrum, StellarPopulation):
         ages = derived_of(posterior, {**values, "redshift": redshift}, names=["mean_age"])

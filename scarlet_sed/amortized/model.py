@@ -1,5 +1,6 @@
 """The numbers of a spectrum as networks describe them: a mass against the light, and standard normal ones."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -22,6 +23,9 @@ from scarlet_sed.typing import Array, HostArray
 
 _DRAWS = 100_000
 """From which quantiles of priors are taken."""
+_FAR = 30.0
+"""A draw that in single precision lies on an end of its support has no finite number; it gets this one. Any nearer, and
+many draws would share it: a flow would heap ever more density upon that place."""
 
 
 class Described(eqx.Module):
@@ -202,9 +206,7 @@ def _rows(described: Described, redshift: Any, filters: Filters, keys: Array) ->
     def one(key: Array) -> tuple[Array, Array, Array]:
         own, far = jax.random.split(key)
         z = redshift.sample(far)
-        u = jnp.delete(
-            described.model.unconstrained(described.model.drawn(own)), described.amplitude, assume_unique_indices=True
-        )
+        u = jnp.delete(_drawn(described.model, own), described.amplitude, assume_unique_indices=True)
         normal = described.prior.normal(u)
         values = described.with_mass(normal, as_float(AMPLITUDE))
         return normal, z, described.model.fluxes(values, z, filters)
@@ -212,7 +214,11 @@ def _rows(described: Described, redshift: Any, filters: Filters, keys: Array) ->
     return jax.vmap(one)(keys)
 
 
+def _drawn(model: FluxModel, key: Array) -> Array:
+    return jnp.clip(model.numbers(model.drawn(key)), -_FAR, _FAR)
+
+
 def _unconstrained(model: FluxModel, keys: Array) -> HostArray:
-    draw = eqx.filter_jit(jax.vmap(lambda key: model.unconstrained(model.drawn(key))))
+    draw = eqx.filter_jit(jax.vmap(partial(_drawn, model)))
     found: HostArray = np.asarray(draw(keys), np.float64)
     return found

@@ -4,12 +4,15 @@ import dataclasses
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 import scarlet_sed as ss
-from scarlet_sed.amortized.assess import assess, row_of, simulations, without
+from scarlet_sed.amortized.assess import assess, quantities, row_of, simulations, without
 from scarlet_sed.amortized.file import load_amortized, read_record, save_amortized
+from scarlet_sed.amortized.model import Described, library
 from scarlet_sed.amortized.posterior import effective
 from scarlet_sed.amortized.training import train
 from scarlet_sed.errors import DataError, DomainError, FileFormatError, ParameterError, ShapeError
@@ -141,6 +144,28 @@ def test_simulated_objects_are_judged():
         assert 0 <= row.within68 <= row.within95 <= 1 and row.rms >= abs(row.bias) - 1e-6 and row.width > 0
     taken = without(made.fluxes, 2, 0)
     assert np.all(np.isnan(taken).sum(axis=1) == 2)
+
+
+def test_tails_of_priors_are_not_heaped_up():
+    """Student's t reaches far beyond what fits may; were draws held there, a flow would learn a spike."""
+    described = Described.of(ss.deep_field_population("continuity"))
+    spectra = library(described, small.REDSHIFT, small.FILTERS, 6000, 3)
+    far = np.asarray(spectra.normal)
+    assert far.shape[1] == described.numbers - 1 == 11
+    for column in far.T:
+        assert np.unique(column, return_counts=True)[1].max() <= 3
+        assert stats.kstest(column, "norm").pvalue > 1e-4
+
+
+def test_elements_of_vectors_are_judged_one_by_one():
+    described = Described.of(ss.deep_field_population("continuity", bins=5))
+    posterior = dataclasses.replace(small.posterior(), described=described)
+    redshift = np.full((1, 2), 1.5)
+    one = described.with_mass(jnp.linspace(-1.0, 1.0, described.numbers - 1), jnp.asarray(9.0))
+    values = {path: np.broadcast_to(value, (1, 2, *value.shape)) for path, value in one.items()}
+    found = quantities(posterior, values, redshift)
+    np.testing.assert_array_equal(found["history.log_ratios[3]"], np.full((1, 2), one["history.log_ratios"][3]))
+    assert "history.log_ratios" not in found and len(found) == described.numbers + 2
 
 
 @pytest.mark.parametrize(("width", "within", "wrong"), [(1.0, 0.68, False), (2.5, 0.987, True)])
