@@ -69,13 +69,16 @@ calibrate: $(STAMP) ## simulation-based calibration of posteriors: hours; again 
 	$(BIN)/python benchmarks/calibration/archive.py
 	$(BIN)/python benchmarks/calibration/report.py
 
-posteriors: $(STAMP) ## train the amortized posteriors, part by part, an hour each; again to go on
+posteriors: $(STAMP) ## train the amortized posteriors, two parts side by side, an hour each; again to go on
 	for name in jades_delayed jades_binned; do \
 	  train="$(BIN)/scarlet-sed posterior train benchmarks/amortized/$$name.toml --folder build/amortized --minutes 55"; \
-	  $$train --set 'training.parts=["numbers"]' --out build/amortized/$${name}_numbers.zip && \
-	  if test -e build/amortized/$${name}_numbers.zip; then \
+	  kept=build/amortized/$$name; \
+	  $$train --minutes 0 > /dev/null && \
+	  { $$train --set 'training.parts=["numbers"]' --out $${kept}_numbers.zip & first=$$!; \
 	    $$train --set 'training.parts=["redshift"]' --set training.steps=120000 --set training.batch=128 \
-	      --start-from build/amortized/$${name}_numbers.zip --out build/amortized/$$name.zip; \
+	      --out $${kept}_redshift.zip && wait $$first; } && \
+	  if test -e $${kept}_numbers.zip && test -e $${kept}_redshift.zip; then \
+	    $(BIN)/scarlet-sed posterior join $${kept}_numbers.zip $${kept}_redshift.zip --out $$kept.zip; \
 	  fi || exit 1; \
 	done
 

@@ -106,6 +106,10 @@ def _posterior_commands(commands: Any) -> None:
     train.add_argument("--start-from", help="a posterior to go on from; another seed for the same part")
     train.add_argument("--folder", help="for spectra and checkpoint (in the user's cache)")
     train.add_argument("--minutes", type=float, default=55.0, help="length of this sitting (55)")
+    join = actions.add_parser("join", help="one posterior of two, whose training.parts were trained side by side")
+    join.add_argument("numbers", help='what `train` wrote with training.parts = ["numbers"]')
+    join.add_argument("density", help='what `train` wrote with training.parts = ["redshift"]')
+    join.add_argument("--out", default="posterior.zip", help="the posterior (posterior.zip)")
     evaluate = actions.add_parser("evaluate", help="errors, coverage and widths on simulated objects")
     evaluate.add_argument("posterior", help="what `train --out` wrote")
     evaluate.add_argument("--objects", type=int, default=4000, help="simulated (4000)")
@@ -221,6 +225,8 @@ def _run_posterior(given: argparse.Namespace) -> str:
         return pipeline.train_posterior(
             given.config, given.set, given.out, given.folder, given.minutes, given.start_from, _progress
         )
+    if given.action == "join":
+        return pipeline.join_posterior(given.numbers, given.density, given.out)
     names = ("objects", "draws", "missing", "free", "seed", "out")
     wanted = {name: getattr(given, name) for name in names}
     return pipeline.evaluate_posterior(given.posterior, **wanted, progress=_progress)

@@ -1,5 +1,6 @@
 """Amortized posteriors on disk, without pickle: one file with spectrum, priors, weights and the record of training."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -95,8 +96,7 @@ def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]
     try:
         described = Described.of(tree["spectrum"], tree["prior"])
         described = eqx.tree_at(lambda d: d.ratio, described, jnp.asarray(tree["ratio"]))
-        kept: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in tree["recipe"]["sizes"].items()}
-        sizes = Sizes(**kept)
+        sizes = recipe_of(tree).sizes
         expected, embedding, density, usual = (tree[n] for n in ("expected", "embedding", "density", "usual"))
         trained = tuple(tree["trained"])
         assert isinstance(expected, ExpectedFluxes)
@@ -109,6 +109,13 @@ def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]
     networks = Networks(expected, embedding, flow, density)
     found = AmortizedPosterior(described, networks, tree["filters"], tree["redshift"], usual, trained)
     return found, {"recipe": tree["recipe"], "record": tree["record"]}
+
+
+def recipe_of(record: Mapping[str, Any]) -> Recipe:
+    """The recipe in what `read_record` returns."""
+    plain = dict(record["recipe"])
+    sizes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.pop("sizes").items()}
+    return Recipe(**{**plain, "parts": tuple(plain["parts"])}, sizes=Sizes(**sizes))
 
 
 def _located(path: str | Path) -> Path:

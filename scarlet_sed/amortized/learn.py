@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import numpy as np
 import numpyro.distributions as dist
 
-from scarlet_sed.amortized.file import read_amortized, save_amortized
+from scarlet_sed.amortized.file import read_amortized, recipe_of, save_amortized
 from scarlet_sed.amortized.model import Described, Library, library
 from scarlet_sed.amortized.networks import PARTS, Networks
 from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
@@ -77,7 +78,7 @@ def train_amortized(
         spectra,
         networks,
         recipe,
-        folder / f"networks-{tag}-{digest_of([survey.plain, before])[:8]}.checkpoint",
+        folder / f"networks-{tag}-{digest_of([survey.plain, before, *recipe.parts])[:8]}.checkpoint",
         seconds=seconds - (time.monotonic() - start),
         progress=progress,
     )
@@ -89,6 +90,47 @@ def train_amortized(
     told = {"library": tag, "survey": survey.plain, "training": record, "before": before}
     save_amortized(posterior, out, recipe, told)
     return posterior
+
+
+def join_amortized(numbers: str | Path, redshift: str | Path, out: Path) -> AmortizedPosterior:
+    """Write one posterior of two, each of which knows a part: they share nothing, and may be trained side by side.
+
+    Args:
+        numbers: where the flow was trained.
+        redshift: where the density of redshift was.
+        out: a name that ends in `.zip`.
+
+    Raises:
+        FileFormatError: if a part was not trained, or they are not of one library, survey and size.
+    """
+    (first, told), (second, other) = read_amortized(numbers), read_amortized(redshift)
+    for path, posterior, part in ((numbers, first, "numbers"), (redshift, second, "redshift")):
+        if part not in posterior.trained:
+            raise FileFormatError(
+                f"the posterior {str(path)!r} was not trained on its {part}",
+                fix="give the one of the numbers first, and that of the redshift second",
+            )
+    alike = (
+        eqx.tree_equal((first.described, first.networks.expected), (second.described, second.networks.expected))
+        and all(told["record"][key] == other["record"][key] for key in ("library", "survey"))
+        and told["recipe"]["sizes"] == other["recipe"]["sizes"]
+    )
+    if not alike:
+        raise FileFormatError(
+            f"the posteriors {str(numbers)!r} and {str(redshift)!r} are of other spectra or surveys, or of other sizes",
+            fix="train both with one configuration and seed but for training.parts, steps and batch",
+        )
+    networks = eqx.tree_at(lambda n: n.redshift, first.networks, second.networks.redshift)
+    joined = AmortizedPosterior(first.described, networks, first.filters, first.redshift, first.usual, PARTS)
+    record = {**other["record"], "before": [*other["record"]["before"], _last(told)]}
+    save_amortized(joined, out, recipe_of(other), record)
+    return joined
+
+
+def _last(told: dict[str, Any]) -> dict[str, Any]:
+    """How a posterior was trained last."""
+    own = told["record"]
+    return {"recipe": told["recipe"], "library": own.get("library"), "last": own["training"][-1]}
 
 
 def _begun(
@@ -109,9 +151,7 @@ def _begun(
             f"the posterior {str(path)!r} is of another spectrum, other bands, redshifts or sizes",
             fix="start from one of the same, or from nothing",
         )
-    own = told["record"]
-    last = {"recipe": told["recipe"], "library": own.get("library"), "last": own["training"][-1]}
-    return first.described, first.networks, first.trained, [*own.get("before", []), last]
+    return first.described, first.networks, first.trained, [*told["record"].get("before", []), _last(told)]
 
 
 def _tag(described: Described, filters: Filters, redshift: Any, count: int, seed: int) -> str:

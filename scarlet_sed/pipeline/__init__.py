@@ -10,7 +10,7 @@ from scarlet_sed.pipeline.prior_options import PriorOptions
 from scarlet_sed.pipeline.sample_options import SampleOptions
 
 if TYPE_CHECKING:
-    from scarlet_sed.pipeline.amortized import evaluate_posterior, run_photoz, train_posterior
+    from scarlet_sed.pipeline.amortized import evaluate_posterior, join_posterior, run_photoz, train_posterior
     from scarlet_sed.pipeline.mapping import MapOptions, run_map
     from scarlet_sed.pipeline.priors import train_prior
     from scarlet_sed.pipeline.sampling import Sampled, run_sample
@@ -25,6 +25,7 @@ __all__ = [
     "build_grid",
     "evaluate",
     "evaluate_posterior",
+    "join_posterior",
     "run_check",
     "run_demo",
     "run_fit",
@@ -45,6 +46,7 @@ _LATER = {
     "run_photoz": "scarlet_sed.pipeline.amortized",
     "evaluate_posterior": "scarlet_sed.pipeline.amortized",
     "train_posterior": "scarlet_sed.pipeline.amortized",
+    "join_posterior": "scarlet_sed.pipeline.amortized",
     "train_prior": "scarlet_sed.pipeline.priors",
 }
 

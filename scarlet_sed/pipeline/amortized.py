@@ -11,7 +11,7 @@ from astropy.table import QTable
 
 from scarlet_sed.amortized.assess import Assessed, assess, simulations
 from scarlet_sed.amortized.file import load_amortized, read_amortized
-from scarlet_sed.amortized.learn import train_amortized
+from scarlet_sed.amortized.learn import join_amortized, train_amortized
 from scarlet_sed.amortized.photoz import photoz
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe
@@ -62,6 +62,16 @@ def train_posterior(
     )
     if made is None:
         return "not done yet: run the same command again to go on"
+    return _written(out)
+
+
+def join_posterior(numbers: str, redshift: str, out: str) -> str:
+    """Write one posterior of two parts; returns what it wrote."""
+    join_amortized(numbers, redshift, Path(out))
+    return _written(out)
+
+
+def _written(out: str) -> str:
     return f"  {out}  posterior, {Path(out).stat().st_size / 1e6:.1f} MB"
 
 

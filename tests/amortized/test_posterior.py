@@ -11,7 +11,8 @@ from scipy import stats
 
 import scarlet_sed as ss
 from scarlet_sed.amortized.assess import assess, quantities, row_of, simulations, without
-from scarlet_sed.amortized.file import load_amortized, read_record, save_amortized
+from scarlet_sed.amortized.file import load_amortized, read_amortized, read_record, save_amortized
+from scarlet_sed.amortized.learn import join_amortized
 from scarlet_sed.amortized.model import Described, library
 from scarlet_sed.amortized.posterior import effective
 from scarlet_sed.amortized.training import train
@@ -129,6 +130,35 @@ def test_what_was_not_trained_is_not_answered(tmp_path):
         near.sample(flux, error)
     with pytest.raises(ParameterError, match="knows no redshifts"):
         ss.photoz(near, flux, error)
+
+
+def test_parts_trained_side_by_side_are_joined(tmp_path):
+    whole = small.posterior()
+    other = eqx.tree_at(
+        lambda p: p.networks, whole, jax.tree.map(lambda a: a + 1 if eqx.is_inexact_array(a) else a, whole.networks)
+    )
+    other = eqx.tree_at(lambda p: p.networks.expected, other, whole.networks.expected)
+    told = {"library": "a", "survey": {"depth": 1.0}, "training": [{"step": 500}], "before": []}
+
+    def written(posterior, part, **changes):
+        path = tmp_path / f"{part}.zip"
+        own = dataclasses.replace(posterior, trained=(part,))
+        return save_amortized(own, path, dataclasses.replace(small.RECIPE, parts=(part,)), {**told, **changes})
+
+    numbers, redshift, out = written(whole, "numbers"), written(other, "redshift"), tmp_path / "joined.zip"
+    joined = join_amortized(numbers, redshift, out)
+    again, record = read_amortized(out)
+    for found in (joined, again):
+        assert found.trained == ("numbers", "redshift")
+        assert eqx.tree_equal(found.networks.redshift, other.networks.redshift)
+        assert eqx.tree_equal(found.networks.embedding, whole.networks.embedding)
+    assert [part["recipe"]["parts"] for part in record["record"]["before"]] == [("numbers",)]
+    assert record["recipe"]["parts"] == ("redshift",)
+    with pytest.raises(FileFormatError, match="not trained on its numbers"):
+        join_amortized(redshift, numbers, out)
+    written(other, "redshift", survey={"depth": 2.0})
+    with pytest.raises(FileFormatError, match="other spectra or surveys"):
+        join_amortized(numbers, redshift, out)
 
 
 def test_simulated_objects_are_judged():
