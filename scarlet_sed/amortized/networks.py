@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flowjax.bijections import RationalQuadraticSpline
+from flowjax.bijections import Permute, RationalQuadraticSpline
 from flowjax.distributions import Normal, Transformed
 from flowjax.flows import coupling_flow
 from paramax import non_trainable
@@ -147,8 +147,12 @@ class Networks(eqx.Module):
 
     @staticmethod
     def flow_of(key: Array, sizes: Sizes, numbers: int) -> Transformed:
-        """A random flow: couplings by splines (Durkan et al. 2019, arXiv:1906.04032), the identity beyond 5."""
-        return coupling_flow(
+        """A random flow: couplings by splines (Durkan et al. 2019, arXiv:1906.04032), the identity beyond 5.
+
+        Every number is transformed by every second layer. flowjax shuffles them anyhow between layers, and may leave
+        one out of all: that one stays under its prior, whatever the fluxes are.
+        """
+        flow = coupling_flow(
             key,
             base_dist=non_trainable(Normal(jnp.zeros(numbers))),
             transformer=RationalQuadraticSpline(knots=sizes.knots, interval=5),
@@ -157,6 +161,11 @@ class Networks(eqx.Module):
             nn_width=sizes.width,
             invert=False,
         )
+        if numbers <= 2:
+            return flow
+        keys = jax.random.split(jax.random.fold_in(key, 1), sizes.layers)
+        swaps = eqx.filter_vmap(lambda own: Permute(_swapped(numbers, own)))(keys)
+        return eqx.tree_at(lambda f: f.bijection.bijection.bijections[1], flow, swaps)
 
     def summary(self, measured: Measured, redshift: Array) -> Array:
         """What the flow is told."""
@@ -173,6 +182,14 @@ class Networks(eqx.Module):
         """
         away = redshift.quantiles(_LEVELS) if isinstance(redshift, OnGrid) else jnp.log1p(redshift)[None]
         return Told(away, jax.vmap(lambda x: self.summary(measured, jnp.expm1(x)))(away))
+
+
+def _swapped(numbers: int, key: Array) -> Array:
+    """(n,) places to take numbers from: those that a layer transformed come first, where the next one reads them."""
+    one, two = jax.random.split(key)
+    kept = numbers // 2
+    read, changed = jax.random.permutation(one, kept), kept + jax.random.permutation(two, numbers - kept)
+    return jnp.concatenate([changed[:kept], read, changed[kept:]])
 
 
 def _seen(expected: ExpectedFluxes, measured: Measured, redshift: Array) -> Array:

@@ -12,6 +12,7 @@ import scarlet_sed as ss
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.expected import LEAST, ExpectedFluxes
 from scarlet_sed.amortized.model import AMPLITUDE, Described, Library
+from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.normal import PriorMap
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import observe
@@ -55,6 +56,24 @@ def test_numbers_of_a_spectrum_can_be_undone_and_their_volume_is_the_jacobian(x6
 
     jacobian = jax.jacfwd(unconstrained)(numbers)
     np.testing.assert_allclose(np.linalg.slogdet(jacobian)[1], volume, atol=1e-6)
+
+
+@pytest.mark.parametrize("numbers", [1, 2, 3, 12])
+def test_every_number_of_a_flow_follows_all_others_and_what_it_is_told(x64, numbers):
+    sizes = Sizes(summary=5, layers=6, width=16, knots=4)
+    told, place = jax.random.normal(jax.random.key(9), (5,)), 0.3 * jnp.arange(numbers) - 1.0
+
+    @eqx.filter_jit
+    def looked_at(flow):
+        slopes = jax.jacfwd(flow.transform, argnums=(0, 1))(place, told)
+        return *slopes, flow.inverse(flow.transform(place, told), told)
+
+    for seed in range(4):
+        slopes, by_told, back = looked_at(Networks.flow_of(jax.random.key(seed), sizes, numbers).bijection)
+        assert np.all(np.abs(by_told).max(axis=1) > 1e-9)
+        # of two or three, the first that is transformed may be the last that is
+        assert numbers < 4 or np.all(np.abs(slopes) > 0)
+        np.testing.assert_allclose(back, place, atol=1e-9)
 
 
 def test_priors_of_numbers_are_standard_normal():
