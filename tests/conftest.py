@@ -28,10 +28,15 @@ def plain_programs(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def few_programs() -> Iterator[None]:
-    """Forget compiled programs before they use up the memory maps of a Linux process, which crashes the compiler."""
+    """Forget compiled programs before they use up a machine's memory, or the memory maps that Linux gives a process."""
     yield
-    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 30_000:
+    if MAPS.exists() and (MAPS.read_bytes().count(b"\n") > 30_000 or _resident() > 5e9):
         jax.clear_caches()
+
+
+def _resident() -> float:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 @pytest.fixture
