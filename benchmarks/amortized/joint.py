@@ -53,6 +53,8 @@ RADIUS = 0.2
 """Of the circles, arcsec; the galaxies are about 0.35 apart."""
 DEGREES = (0.0, 0.1, 0.3, np.inf)
 """Edges of the classes of blending."""
+REDDEST = 7.5
+"""Magnitudes of colour that draws have at the most: where a band holds no light at all it has no end."""
 OFF = {"redshift": 0.15, "log_mass": 0.5, "colour": 0.3}
 """Errors that make an outlier: of the redshift as a share of 1 + z, in dex, in magnitudes."""
 
@@ -107,10 +109,14 @@ def physics(source: ss.Source, flux: HostArray, error: HostArray, draws: int) ->
         (source.redshift.prior, z, posterior.redshift),
         (source.light.spectrum.log_mass.prior, own["log_mass"], posterior.described.model.priors["log_mass"]),
     ):
-        inside, ratio = np.asarray(prior.support(value)), prior.log_prob(value) - before.log_prob(value)
+        inside = np.asarray(prior.support(value))
+        within = jnp.where(inside, value, value[np.argmax(inside)])
+        ratio = prior.log_prob(within) - before.log_prob(within)
         weights = weights + np.where(inside, ratio, -np.inf)
     light = np.asarray(_of_draws(posterior, own, filters), np.float64)
-    numbers = {"redshift": z, "log_mass": own["log_mass"], "colour": colour(filters, light)}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        red = np.nan_to_num(colour(filters, light), nan=REDDEST, posinf=REDDEST, neginf=-REDDEST)
+    numbers = {"redshift": z, "log_mass": own["log_mass"], "colour": np.clip(red, -REDDEST, REDDEST)}
     share = np.exp(weights - weights.max())
     share /= share.sum()
     row: dict[str, Any] = {"effective": float(effective(weights[None])[0])}
