@@ -27,11 +27,11 @@ KIND = "amortized posterior 4"
 SHIPPED = ("jades_delayed", "jades_binned")
 """Names of posteriors that ship.
 
-Both are for the 19 ACS and NIRCam bands of JADES, redshifts 0.02 to 12, free or given, at a mean signal-to-noise of one
-and more: `jades_delayed` for populations of delayed exponentials (`deep_field_population()`), `jades_binned` for rates in
-seven bins of age (`deep_field_population("continuity")`). They are made by `make posteriors`: the numbers in 240,000 and
-200,000 steps (commits dcd5fc1 and b801dd2), the density of redshift in 120,000. `read_record` has seeds, survey and
-training.
+Both are for the 19 ACS and NIRCam bands of JADES, redshifts 0.02 to 12, free or given, at a mean signal-to-noise of
+one and more: `jades_delayed` for populations of delayed exponentials (`deep_field_population()`), `jades_binned` for
+rates in seven bins of age (`deep_field_population("continuity")`). They are made by `make posteriors`: the numbers in
+240,000 and 200,000 steps (commits dcd5fc1 and b801dd2), the density of redshift in 120,000. `read_record` has seeds,
+survey and training.
 """
 
 
