@@ -73,7 +73,7 @@ posteriors: $(STAMP) ## train the amortized posteriors, two parts side by side, 
 	for name in jades_delayed jades_binned; do \
 	  train="$(BIN)/scarlet-sed posterior train benchmarks/amortized/$$name.toml --folder build/amortized --minutes 55"; \
 	  kept=build/amortized/$$name; \
-	  $$train --minutes 0 > /dev/null && \
+	  $$train --minutes 0 && \
 	  { $$train --set 'training.parts=["numbers"]' --out $${kept}_numbers.zip & first=$$!; \
 	    $$train --set 'training.parts=["redshift"]' --set training.steps=120000 --set training.batch=128 \
 	      --out $${kept}_redshift.zip && wait $$first; } && \

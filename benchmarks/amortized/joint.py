@@ -115,8 +115,8 @@ def physics(source: ss.Source, flux: HostArray, error: HostArray, draws: int) ->
         weights = weights + np.where(inside, ratio, -np.inf)
     light = np.asarray(_of_draws(posterior, own, filters), np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        red = np.nan_to_num(colour(filters, light), nan=REDDEST, posinf=REDDEST, neginf=-REDDEST)
-    numbers = {"redshift": z, "log_mass": own["log_mass"], "colour": np.clip(red, -REDDEST, REDDEST)}
+        red = np.clip(np.nan_to_num(colour(filters, light), nan=REDDEST), -REDDEST, REDDEST)
+    numbers = {"redshift": z, "log_mass": own["log_mass"], "colour": red}
     share = np.exp(weights - weights.max())
     share /= share.sum()
     row: dict[str, Any] = {"effective": float(effective(weights[None])[0])}

@@ -97,7 +97,7 @@ def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]
     try:
         described = Described.of(tree["spectrum"], tree["prior"])
         described = eqx.tree_at(lambda d: d.ratio, described, jnp.asarray(tree["ratio"]))
-        sizes = recipe_of(tree).sizes
+        sizes = _sizes_of(tree["recipe"])
         expected, embedding, density, usual = (tree[n] for n in ("expected", "embedding", "density", "usual"))
         trained = tuple(tree["trained"])
         assert isinstance(expected, ExpectedFluxes)
@@ -114,9 +114,13 @@ def read_amortized(path: str | Path) -> tuple[AmortizedPosterior, dict[str, Any]
 
 def recipe_of(record: Mapping[str, Any]) -> Recipe:
     """The recipe in what `read_record` returns."""
-    plain = dict(record["recipe"])
-    sizes: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.pop("sizes").items()}
-    return Recipe(**{**plain, "parts": tuple(plain["parts"])}, sizes=Sizes(**sizes))
+    plain = record["recipe"]
+    return Recipe(**{**plain, "parts": tuple(plain["parts"]), "sizes": _sizes_of(plain)})
+
+
+def _sizes_of(recipe: Mapping[str, Any]) -> Sizes:
+    kept: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in recipe["sizes"].items()}
+    return Sizes(**kept)
 
 
 def _located(path: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +121,18 @@ def join_amortized(numbers: str | Path, redshift: str | Path, out: Path) -> Amor
             f"the posteriors {str(numbers)!r} and {str(redshift)!r} are of other spectra or surveys, or of other sizes",
             fix="train both with one configuration and seed but for training.parts, steps and batch",
         )
-    networks = eqx.tree_at(lambda n: n.redshift, first.networks, second.networks.redshift)
-    joined = AmortizedPosterior(first.described, networks, first.filters, first.redshift, first.usual, PARTS)
-    record = {**other["record"], "before": [*other["record"]["before"], _last(told)]}
+    networks = replace(first.networks, redshift=second.networks.redshift)
+    joined = replace(first, networks=networks, trained=PARTS)
+    record = {**other["record"], "before": [*other["record"].get("before", []), *_sittings(told)]}
     save_amortized(joined, out, recipe_of(other), record)
     return joined
 
 
-def _last(told: dict[str, Any]) -> dict[str, Any]:
-    """How a posterior was trained last."""
+def _sittings(told: dict[str, Any]) -> list[Any]:
+    """How a posterior was trained, the last time last."""
     own = told["record"]
-    return {"recipe": told["recipe"], "library": own.get("library"), "last": own["training"][-1]}
+    last = {"recipe": told["recipe"], "library": own.get("library"), "last": own["training"][-1]}
+    return [*own.get("before", []), last]
 
 
 def _begun(
@@ -151,7 +153,7 @@ def _begun(
             f"the posterior {str(path)!r} is of another spectrum, other bands, redshifts or sizes",
             fix="start from one of the same, or from nothing",
         )
-    return first.described, first.networks, first.trained, [*told["record"].get("before", []), _last(told)]
+    return first.described, first.networks, first.trained, _sittings(told)
 
 
 def _tag(described: Described, filters: Filters, redshift: Any, count: int, seed: int) -> str:

@@ -1,4 +1,4 @@
-"""The posterior that ships does what its record says."""
+"""The posteriors that ship do what their records say."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def test_shipped_posteriors_are_right_about_objects_that_they_have_never_seen(na
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_no_number_of_shipped_posteriors_stays_at_its_prior(name):
-    flow = read_amortized(name)[0].networks.flow
+    flow = ss.load_amortized(name).networks.flow
     slopes = jax.jacfwd(lambda told: flow.bijection.transform(jnp.zeros(flow.shape), told))(jnp.zeros(flow.cond_shape))
     assert np.all(np.abs(slopes).max(axis=1) > 1e-3)
 
