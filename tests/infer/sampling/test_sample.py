@@ -141,8 +141,9 @@ def test_too_few_draws_are_called_that_and_draws_come_as_a_scene():
     assert result.shape == (4, 75)  # of 125 iterations, in pieces of 25
     assert result.status is ss.SampleStatus.FEW_DRAWS and "draws" in result.status.advice
     scene, (observation,) = result.at(1, 3)
-    np.testing.assert_allclose(scene["a"].light.spectrum.flux.value, result.draws["a.spectrum.flux"][1, 3], rtol=1e-6)
-    np.testing.assert_allclose(observation.sky.value, result.draws["nircam.sky"][1, 3], rtol=1e-6)
+    for name, value in {"a.spectrum.flux": scene["a"].light.spectrum.flux, "nircam.sky": observation.sky}.items():
+        draws = result.draws[name]  # a sky near nothing has fewer digits than its neighbours
+        np.testing.assert_allclose(value.value, draws[1, 3], rtol=0, atol=1e-6 * np.abs(draws).max())
 
 
 def test_two_modes_are_found_out():
