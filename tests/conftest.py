@@ -16,6 +16,8 @@ PLAIN = "jax_disable_most_optimizations"
 """Most tests take longer to compile than to run: they, and the commands that they start, are compiled plainly."""
 os.environ[PLAIN.upper()] = "1"
 jax.config.update(PLAIN, True)
+# XLA's older emitter compiles these programs in half the time; users keep the one that XLA chooses
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_use_fusion_emitters=false"
 
 
 @pytest.fixture(autouse=True)
