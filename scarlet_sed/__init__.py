@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, image_simplex
+from scarlet_sed.constraints import ellipse, image_simplex
+from scarlet_sed.distributions import EllipticityPrior, SmoothImage
 from scarlet_sed.dust.attenuation_curves import Calzetti, CharlotFall, KriekConroy, Salim
 from scarlet_sed.dust.base import Attenuation, Curve
 from scarlet_sed.dust.extinction_curves import CCM89, LMC, SMC

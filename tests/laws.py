@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scarlet_sed.constraints import bijection
 from scarlet_sed.io.scene_file import load_scene, save_scene
 from scarlet_sed.parameters import current_values, free_parameters, set_values
+from scarlet_sed.transforms import bijection
 
 ROOT = Path(__file__).resolve().parent.parent
 Function = Callable[[Mapping[str, jax.Array]], jax.Array]

@@ -16,7 +16,7 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import EllipticityPrior, SmoothImage
+from scarlet_sed.distributions import EllipticityPrior, SmoothImage
 from scarlet_sed.dust.attenuation_curves import Calzetti, CharlotFall, KriekConroy, Salim
 from scarlet_sed.dust.base import Attenuation, Curve
 from scarlet_sed.dust.extinction_curves import CCM89, LMC, SMC

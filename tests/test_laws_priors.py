@@ -10,7 +10,6 @@ import numpyro.distributions as dist
 import pytest
 
 import scarlet_sed as ss
-from scarlet_sed.constraints import bijection
 from scarlet_sed.errors import ImproperPriorError
 from scarlet_sed.infer.families import build_families
 from scarlet_sed.infer.posterior import LogPosterior
@@ -18,6 +17,7 @@ from scarlet_sed.parameters import Parameter
 from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.priors.gate import sampling_gate
 from scarlet_sed.priors.score import ScoreOnly
+from scarlet_sed.transforms import bijection
 from tests import laws
 from tests.registry import IMAGE_PRIORS, galaxies
 

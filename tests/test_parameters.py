@@ -16,18 +16,8 @@ from astropy import units as u
 from numpyro.distributions import biject_to, constraints
 from scipy import stats
 
-from scarlet_sed.constraints import (
-    EllipticityPrior,
-    ImageSimplexTransform,
-    SmoothImage,
-    StudentTTransform,
-    TruncatedNormalTransform,
-    UnitDiscTransform,
-    bijection,
-    ellipse,
-    image_simplex,
-    lowest,
-)
+from scarlet_sed.constraints import ellipse, image_simplex, lowest
+from scarlet_sed.distributions import EllipticityPrior, SmoothImage
 from scarlet_sed.errors import ImproperPriorError, ParameterError, ScarletSEDError, ShapeError, UnitError
 from scarlet_sed.parameters import (
     Parameter,
@@ -41,6 +31,13 @@ from scarlet_sed.parameters import (
     set_values,
 )
 from scarlet_sed.paths import slots, transparent
+from scarlet_sed.transforms import (
+    ImageSimplexTransform,
+    StudentTTransform,
+    TruncatedNormalTransform,
+    UnitDiscTransform,
+    bijection,
+)
 from scarlet_sed.typing import Array
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,7 +4,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 import scarlet_sed as ss
-from scarlet_sed.constraints import LogUniformRedshift
+from scarlet_sed.distributions import LogUniformRedshift
 from scarlet_sed.light import Light
 from scarlet_sed.parameters import as_float
 

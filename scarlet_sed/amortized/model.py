@@ -11,7 +11,6 @@ import numpyro.distributions as dist
 
 from scarlet_sed.amortized.context import Measured
 from scarlet_sed.amortized.normal import PriorMap
-from scarlet_sed.constraints import bijection
 from scarlet_sed.errors import DomainError, ParameterError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.infer.starting_points import FluxModel
@@ -19,6 +18,7 @@ from scarlet_sed.parameters import as_float, to_device
 from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.transforms import bijection
 from scarlet_sed.typing import Array, HostArray
 
 _DRAWS = 100_000

@@ -14,10 +14,11 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import base_support, bijection, ellipse
+from scarlet_sed.constraints import base_support, ellipse
 from scarlet_sed.parameters import Parameter, as_float, tie_target, to_device
 from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.shared import batch_axes, is_shared, shared_ids
+from scarlet_sed.transforms import bijection
 from scarlet_sed.typing import Array, HostArray
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from scarlet_sed.constraints import bijection
+from scarlet_sed.transforms import bijection
 from scarlet_sed.typing import Array
 
 

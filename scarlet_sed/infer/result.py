@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scarlet_sed.constraints import bijection, keeps_unit_sum
+from scarlet_sed.constraints import keeps_unit_sum
 from scarlet_sed.infer.covariance import Laplace
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.gaussian import Gaussian
@@ -14,6 +14,7 @@ from scarlet_sed.infer.status import FitStatus
 from scarlet_sed.instrument.observation import Observation
 from scarlet_sed.parameters import as_float
 from scarlet_sed.scene.scene import Scene
+from scarlet_sed.transforms import bijection
 from scarlet_sed.typing import HostArray
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import numpyro.distributions as dist
 from numpy.typing import NDArray
 
-from scarlet_sed.constraints import bijection
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.infer.simulate import drawn_value
 from scarlet_sed.parameters import Parameter, as_float, free_parameters, resolve
 from scarlet_sed.paths import replace_slots
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.spectrum.base import Spectrum
+from scarlet_sed.transforms import bijection
 from scarlet_sed.typing import Array, HostArray
 
 BOUND = 9.0

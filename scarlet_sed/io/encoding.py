@@ -28,6 +28,11 @@ from scarlet_sed.sps.emulator.shipped import shipped_emulator
 
 _PACKAGE = "scarlet_sed"
 _NAME = re.compile(rf"({_PACKAGE}(?:\.[a-z_][a-z0-9_]*)*):(\w+)")
+_MOVED = {
+    f"{_PACKAGE}.constraints:{name}": f"{_PACKAGE}.distributions:{name}"
+    for name in ("EllipticityPrior", "LogUniformRedshift", "SmoothImage")
+}
+"""Names of classes in files that were written before the classes moved."""
 
 
 class Classes:
@@ -69,7 +74,7 @@ def class_name(cls: type) -> str:
 
 
 def _of_package(name: Any) -> Any:
-    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    match = _NAME.fullmatch(_MOVED.get(name, name)) if isinstance(name, str) else None
     if match is None:
         return None
     try:

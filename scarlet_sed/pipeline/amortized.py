@@ -15,7 +15,7 @@ from scarlet_sed.amortized.learn import join_amortized, train_amortized
 from scarlet_sed.amortized.photoz import photoz
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe
-from scarlet_sed.constraints import LogUniformRedshift
+from scarlet_sed.distributions import LogUniformRedshift
 from scarlet_sed.errors import ConfigError
 from scarlet_sed.files import atomic, user_cache
 from scarlet_sed.io.outputs import write_json

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from numpyro.distributions.transforms import ZeroSumTransform
 
-from scarlet_sed.constraints import OntoImages
+from scarlet_sed.transforms import OntoImages
 from scarlet_sed.typing import Array
 
 _STEPS = 40

@@ -11,11 +11,11 @@ import numpyro.distributions as dist
 from numpyro.diagnostics import split_gelman_rubin
 from numpyro.infer import NUTS
 
-from scarlet_sed.constraints import bijection
 from scarlet_sed.errors import DataError
 from scarlet_sed.parameters import as_float
 from scarlet_sed.priors.base import MorphologyPrior
 from scarlet_sed.priors.gaussian import unit_images
+from scarlet_sed.transforms import bijection
 from scarlet_sed.typing import Array, HostArray
 
 RHAT = 1.05

@@ -8,7 +8,7 @@ import numpy as np
 from numpyro.distributions import constraints
 from numpyro.distributions.util import validate_sample
 
-from scarlet_sed.constraints import OnImages
+from scarlet_sed.distributions import OnImages
 from scarlet_sed.errors import DomainError, ShapeError
 from scarlet_sed.typing import Array, HostArray
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from scarlet_sed.constraints import bijection
 from scarlet_sed.errors import ImproperPriorError
 from scarlet_sed.parameters import as_float, prior_median
 from scarlet_sed.scene.scene import Scene
+from scarlet_sed.transforms import bijection
 
 _STEP = 0.02
 """Share of the way to the prior's median."""

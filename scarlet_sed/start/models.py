@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpyro.distributions as dist
 
-from scarlet_sed.constraints import EllipticityPrior, SmoothImage
+from scarlet_sed.distributions import EllipticityPrior, SmoothImage
 from scarlet_sed.errors import ConfigError
 from scarlet_sed.light import Blend, Component, Light
 from scarlet_sed.morphology.base import Morphology

@@ -12,7 +12,7 @@ from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.posterior import AmortizedPosterior, ends_of
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe, begin, usual_of
-from scarlet_sed.constraints import LogUniformRedshift
+from scarlet_sed.distributions import LogUniformRedshift
 
 BANDS = ("f090w", "f115w", "f150w", "f200w", "f277w", "f356w", "f444w")
 FILTERS = ss.Filters.load(list(BANDS))

@@ -16,7 +16,7 @@ from scarlet_sed.amortized.networks import Networks, Sizes
 from scarlet_sed.amortized.normal import PriorMap
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import observe
-from scarlet_sed.constraints import LogUniformRedshift
+from scarlet_sed.distributions import LogUniformRedshift
 from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from tests.amortized import small
 

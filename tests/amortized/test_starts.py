@@ -9,7 +9,7 @@ import pytest
 import scarlet_sed as ss
 from scarlet_sed.amortized.posterior import ends_of
 from scarlet_sed.amortized.starts import network_starts
-from scarlet_sed.constraints import LogUniformRedshift
+from scarlet_sed.distributions import LogUniformRedshift
 from scarlet_sed.errors import FilterError, ParameterError
 from scarlet_sed.infer.starting_points import FluxModel
 from tests.amortized import small

@@ -16,9 +16,11 @@ import numpyro.distributions as dist
 import pytest
 from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import EllipticityPrior, SmoothImage, ellipse, image_simplex
+from scarlet_sed.constraints import ellipse, image_simplex
+from scarlet_sed.distributions import EllipticityPrior, LogUniformRedshift, SmoothImage
 from scarlet_sed.errors import FileFormatError
 from scarlet_sed.instrument.frame import Frame
+from scarlet_sed.io.encoding import Classes
 from scarlet_sed.io.scene_file import load_scene, save_scene
 from scarlet_sed.morphology.base import Morphology, PixelGrid
 from scarlet_sed.morphology.pixels import Pixels
@@ -298,3 +300,8 @@ def test_a_digest_is_the_same_in_every_process():
     assert len(found) == 1
     one, other = found.pop().split()
     assert one != other
+
+
+@pytest.mark.parametrize("cls", [EllipticityPrior, LogUniformRedshift, SmoothImage])
+def test_priors_are_found_where_older_files_have_them(cls):
+    assert Classes().find(f"scarlet_sed.constraints:{cls.__name__}", dist.Distribution, "a file") is cls

@@ -7,7 +7,6 @@ import numpyro.distributions as dist
 import pytest
 
 import scarlet_sed as ss
-from scarlet_sed.constraints import bijection
 from scarlet_sed.errors import DataError, ShapeError
 from scarlet_sed.infer.families import build_families
 from scarlet_sed.infer.sampling.prior_text import prior_text
@@ -20,6 +19,7 @@ from scarlet_sed.priors.gaussian import (
     triangle_of,
     unit_images,
 )
+from scarlet_sed.transforms import bijection
 from tests.registry import galaxies
 
 

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from scarlet_sed.constraints import bijection
 from scarlet_sed.infer.families import FamilyValues
 from scarlet_sed.infer.fisher import unit_vectors
 from scarlet_sed.infer.posterior import LogPosterior, constrain
 from scarlet_sed.infer.program import Program
 from scarlet_sed.infer.sampling.target import At, Coordinates
 from scarlet_sed.parameters import as_float, to_device
+from scarlet_sed.transforms import bijection
 from scarlet_sed.typing import Array, HostArray
 
 WALKERS = 128

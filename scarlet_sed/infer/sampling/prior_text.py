@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpyro.distributions as dist
 
-from scarlet_sed.constraints import SmoothImage
+from scarlet_sed.distributions import SmoothImage
 
 _ENDS = {"low": "above {low}", "high": "below {high}", "low high": "from {low} to {high}"}
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import constraints
 
-from scarlet_sed.constraints import EllipticityPrior, SmoothImage, base_support, ellipse, image_simplex
+from scarlet_sed.constraints import base_support, ellipse, image_simplex
+from scarlet_sed.distributions import EllipticityPrior, SmoothImage
 from scarlet_sed.errors import ImproperPriorError
 from scarlet_sed.infer.sampling.prior_text import prior_text
 from scarlet_sed.instrument.observation import Observation
