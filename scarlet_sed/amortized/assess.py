@@ -13,7 +13,7 @@ from scarlet_sed.amortized.derived import derived_of
 from scarlet_sed.amortized.model import library
 from scarlet_sed.amortized.posterior import AmortizedDraws, AmortizedPosterior
 from scarlet_sed.amortized.survey import Survey
-from scarlet_sed.amortized.training import WIDE, observe
+from scarlet_sed.amortized.training import NOISE, WIDE, observe
 from scarlet_sed.parameters import as_float
 from scarlet_sed.spectrum.stellar_population import StellarPopulation
 from scarlet_sed.typing import HostArray
@@ -105,7 +105,8 @@ def simulations(posterior: AmortizedPosterior, survey: Survey, count: int, seed:
     while kept < count:
         own = 1_000_003 * (seed + 1) + len(parts)
         spectra = library(described, posterior.redshift, posterior.filters, min(2 * count, 20_000), own)
-        objects = look(described, survey, spectra, jax.random.key(own))
+        # of its own: what draws the spectra must not draw their errors too
+        objects = look(described, survey, spectra, jax.random.fold_in(jax.random.key(own), NOISE))
         taken = rng.random(len(objects.weight)) < WIDE * np.asarray(objects.weight)
         columns = (
             objects.measured.flux,
@@ -233,7 +234,7 @@ def _distance(places: HostArray) -> float:
 
 def without(fluxes: HostArray, count: int, seed: int) -> HostArray:
     """(object, band) fluxes with so many bands of every object taken away at random."""
-    order = np.argsort(np.random.default_rng([seed, count]).random(fluxes.shape), axis=1)
+    order = np.argsort(np.random.default_rng([seed, 3, count]).random(fluxes.shape), axis=1)
     found: HostArray = np.where(order < count, np.nan, fluxes)
     return found
 

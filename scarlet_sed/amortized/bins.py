@@ -7,6 +7,10 @@ from scarlet_sed.typing import HostArray
 
 _LARGEST = 200
 """Pixels of a bin that is given up."""
+_LACKING = 0.2
+"""Share of a band's light that may be unknown, and is filled in."""
+_UNSURE = 0.5
+"""Share of what was filled in that its error counts."""
 _ELONGATED = 1.5
 """Distance of the next pixel from the centre of a bin, in radii of a round bin as large: farther ones are not taken."""
 
@@ -111,6 +115,31 @@ def summed(matched: Matched, labels: np.ndarray) -> tuple[HostArray, HostArray]:
             variance[number, finite] = _variance(members, matched.sigma[finite], matched.correlation[finite])
     known = np.isfinite(flux) & np.isfinite(variance)
     return np.where(known, flux, np.nan), np.where(known, np.sqrt(np.where(known, variance, 1.0)), np.nan)
+
+
+def whole_light(matched: Matched, inside: np.ndarray, detecting: np.ndarray) -> tuple[HostArray, HostArray, HostArray]:
+    """(band,) fluxes of all pixels together, their standard deviations in nJy, and the share that is not known.
+
+    Where a band lacks pixels, its flux is that of the others over their share of the detecting bands' light; its error
+    then counts half of what was filled in. A band that lacks more than a fifth is missing: NaN.
+
+    Args:
+        matched: images through one PSF.
+        inside: (H, W) True for pixels that count; all must be known in the detecting bands.
+        detecting: (band,) True for those.
+    """
+    light = np.where(inside, np.sum(matched.images[detecting], axis=0), 0.0)
+    flux, error = np.full((2, len(matched.bands)), np.nan)
+    known = inside & np.isfinite(matched.images) & np.isfinite(matched.sigma)
+    lacking: HostArray = 1 - np.sum(light * known, axis=(1, 2)) / light.sum()
+    for band in np.flatnonzero(lacking <= _LACKING):
+        members = np.argwhere(known[band])
+        one = slice(band, band + 1)
+        share = 1 - lacking[band]
+        flux[band] = matched.images[band][known[band]].sum() / share
+        variance = _variance(members, matched.sigma[one], matched.correlation[one])[0] / share**2
+        error[band] = np.hypot(np.sqrt(variance), _UNSURE * lacking[band] * flux[band])
+    return flux, error, lacking
 
 
 def _variance(members: np.ndarray, sigma: HostArray, correlation: HostArray) -> HostArray:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from scarlet_sed.amortized.posterior import AmortizedDraws, AmortizedPosterior
+from scarlet_sed.amortized.refine import Refined
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.parameters import resolve
@@ -22,7 +23,7 @@ QUANTITIES = {**STARS, **LINE_QUANTITIES}
 
 def derived_of(
     posterior: AmortizedPosterior,
-    found: AmortizedDraws | Mapping[str, HostArray],
+    found: AmortizedDraws | Refined | Mapping[str, HostArray],
     redshift: Any = None,
     names: Iterable[str] | None = None,
 ) -> dict[str, HostArray]:
@@ -34,7 +35,7 @@ def derived_of(
 
     Args:
         posterior: whose spectrum.
-        found: draws of it, or (object, draw, ...) values by path.
+        found: draws of it, refined or not, or (object, draw, ...) values by path.
         redshift: (object,) or one, where draws have none of their own.
         names: of quantities; None for all that the spectrum has.
 
@@ -47,7 +48,7 @@ def derived_of(
         raise ParameterError(
             f"a {type(spectrum).__name__} has no masses and lines", fix="use a posterior of a StellarPopulation"
         )
-    values = found.values if isinstance(found, AmortizedDraws) else found
+    values = found.values if isinstance(found, AmortizedDraws | Refined) else found
     paths = posterior.paths
     shape = np.shape(values[paths[0]])[:2]
     if "redshift" in values:

@@ -141,16 +141,15 @@ def _begun(
     """The spectrum and the networks of a posterior, which of them were trained, and how."""
     first, told = read_amortized(path)
     sizes = {name: list(v) if isinstance(v, tuple) else v for name, v in recipe.sizes._asdict().items()}
-    alike = (
-        first.paths == tuple(described.model.priors)
-        and first.filters.names == filters.names
-        and ends_of(first.redshift) == ends_of(redshift)
-        and told["recipe"]["sizes"] == sizes
-        and (first.networks.redshift is not None) == recipe.free
+    # parameters of one name under other priors are other numbers to the networks
+    theirs, ours = (
+        digest_of([of.model.spectrum, bands, far])
+        for of, bands, far in ((first.described, first.filters, first.redshift), (described, filters, redshift))
     )
+    alike = theirs == ours and told["recipe"]["sizes"] == sizes and (first.networks.redshift is not None) == recipe.free
     if not alike:
         raise FileFormatError(
-            f"the posterior {str(path)!r} is of another spectrum, other bands, redshifts or sizes",
+            f"the posterior {str(path)!r} is of another spectrum, other bands, priors, redshifts or sizes",
             fix="start from one of the same, or from nothing",
         )
     return first.described, first.networks, first.trained, _sittings(told)

@@ -14,6 +14,8 @@ from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.chunks import by_chunks
 from scarlet_sed.typing import Array, HostArray
 
+_AT_ONCE = 4096
+"""Objects whose densities are worked on in double precision."""
 ODDS = 0.06
 """Half the width, in units of 1 + z, of the interval around the mode whose probability is the quality."""
 
@@ -37,7 +39,9 @@ class PhotoZ(NamedTuple):
 
     def until(self, redshift: HostArray) -> HostArray:
         """(object,) probability below a redshift each: uniform over true redshifts if the densities are right."""
-        return _below(self.grid, self.density, np.asarray(redshift, float))
+        wanted = np.asarray(redshift, float)
+        parts = [_Cumulated.of(self.grid, self.density[rows]).below(wanted[rows]) for rows in _parts(len(wanted))]
+        return np.concatenate(parts)
 
 
 def photoz(posterior: AmortizedPosterior, fluxes: Any, errors: Any, prior: dist.Distribution | None = None) -> PhotoZ:
@@ -56,25 +60,41 @@ def photoz(posterior: AmortizedPosterior, fluxes: Any, errors: Any, prior: dist.
     if density is None or not posterior.knows_redshift:
         raise ParameterError("this posterior knows no redshifts", fix="train one with `redshift.free = true`")
     measured = posterior.measured(fluxes, errors)
-    columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
 
     def rows(*columns: Array) -> Array:
         return _knots(density, Measured(*columns))
 
-    knots = np.asarray(by_chunks(rows, *columns), np.float64)
-    away = np.linspace(density.low, density.high, knots.shape[1])
+    away = np.linspace(density.low, density.high, density.cells + 1)
     grid = np.asarray(np.expm1(away))
-    if prior is not None:
-        knots = knots * _changed(grid, prior, posterior.redshift)
-    total: HostArray = np.asarray(np.trapezoid(knots, away, axis=1))
-    if not np.all(total > 0):
-        row = int(np.argmin(total > 0))
-        raise ParameterError(f"the prior leaves no redshift for object {row}", fix="give one that reaches the grid")
-    found: HostArray = knots / total[:, None] / (1 + grid)
-    mode = grid[np.argmax(found, axis=1)]
-    levels = np.stack([_quantile(grid, found, level) for level in (0.16, 0.5, 0.84)])
-    odds = _below(grid, found, mode + ODDS * (1 + mode)) - _below(grid, found, mode - ODDS * (1 + mode))
-    return PhotoZ(grid, found, mode, levels, odds)
+    change = None if prior is None else _changed(grid, prior, posterior.redshift)
+    parts = []
+    for own in _parts(len(measured.flux)):
+        columns = (np.asarray(a[own]) for a in (measured.flux, measured.sigma, measured.present))
+        knots = np.asarray(by_chunks(rows, *columns), np.float64)
+        if change is not None:
+            knots = knots * change
+        total: HostArray = np.asarray(np.trapezoid(knots, away, axis=1))
+        if not np.all(total > 0):
+            row = own.start + int(np.argmin(total > 0))
+            raise ParameterError(f"the prior leaves no redshift for object {row}", fix="give one that reaches the grid")
+        parts.append(_told(grid, knots / total[:, None] / (1 + grid)))
+    found, mode, levels, odds = zip(*parts, strict=True)
+    return PhotoZ(
+        grid, np.concatenate(found), np.concatenate(mode), np.concatenate(levels, axis=1), np.concatenate(odds)
+    )
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(first, min(first + _AT_ONCE, count)) for first in range(0, count, _AT_ONCE)]
+
+
+def _told(grid: HostArray, density: HostArray) -> tuple[HostArray, HostArray, HostArray, HostArray]:
+    """Densities as they are kept, modes, (3, object) quantiles and odds."""
+    mode = grid[np.argmax(density, axis=1)]
+    whole = _Cumulated.of(grid, density)
+    levels = np.stack([whole.quantile(level) for level in (0.16, 0.5, 0.84)])
+    odds = whole.below(mode + ODDS * (1 + mode)) - whole.below(mode - ODDS * (1 + mode))
+    return density.astype(np.float32), mode, levels, odds
 
 
 def _changed(grid: HostArray, prior: dist.Distribution, before: dist.Distribution) -> HostArray:
@@ -98,34 +118,48 @@ def _knots(density: RedshiftDensity, measured: Measured) -> Array:
     return jax.vmap(lambda one: density(one).knots)(measured)
 
 
-def _cumulated(grid: HostArray, density: HostArray) -> tuple[HostArray, HostArray, HostArray]:
-    """(knot,) ln(1 + z), (object, knot) density in it, and (object, knot) probability below each knot."""
-    away = np.log1p(grid)
-    even = density * (1 + grid)
-    steps = 0.5 * (even[:, 1:] + even[:, :-1]) * np.diff(away)
-    until = np.concatenate([np.zeros((len(even), 1)), np.cumsum(steps, axis=1)], axis=1)
-    return away, even, until / until[:, -1:]
+class _Cumulated(NamedTuple):
+    """Densities that are linear in ln(1 + z) between knots, with the probability below each.
 
+    Args:
+        away: (knot,) ln(1 + z).
+        even: (object, knot) density in it.
+        until: (object, knot) probability below.
+    """
 
-def _below(grid: HostArray, density: HostArray, redshift: HostArray) -> HostArray:
-    away, even, until = _cumulated(grid, density)
-    at = np.clip(np.log1p(np.maximum(redshift, -0.99)), away[0], away[-1])
-    cell = np.clip(np.searchsorted(away, at, side="right") - 1, 0, len(away) - 2)
-    each = np.arange(len(even))
-    width = away[cell + 1] - away[cell]
-    share = (at - away[cell]) / width
-    low, high = even[each, cell], even[each, cell + 1]
-    found: HostArray = until[each, cell] + width * (low * share + 0.5 * (high - low) * share**2)
-    return np.clip(found, 0.0, 1.0)
+    away: HostArray
+    even: HostArray
+    until: HostArray
 
+    @staticmethod
+    def of(grid: HostArray, density: HostArray) -> "_Cumulated":
+        """Of (object, knot) densities in redshift."""
+        away = np.log1p(grid)
+        even = np.asarray(density * (1 + grid), np.float64)
+        steps = 0.5 * (even[:, 1:] + even[:, :-1]) * np.diff(away)
+        until = np.concatenate([np.zeros((len(even), 1)), np.cumsum(steps, axis=1)], axis=1)
+        return _Cumulated(away, even, until / until[:, -1:])
 
-def _quantile(grid: HostArray, density: HostArray, level: float) -> HostArray:
-    away, even, until = _cumulated(grid, density)
-    cell = np.clip((until < level).sum(axis=1) - 1, 0, len(away) - 2)
-    each = np.arange(len(even))
-    low, high, width = even[each, cell], even[each, cell + 1], away[cell + 1] - away[cell]
-    rest = np.maximum(level - until[each, cell], 0.0) / width
-    root = np.sqrt(np.maximum(low**2 + 2 * (high - low) * rest, 0.0))
-    share = np.clip(2 * rest / np.maximum(low + root, 1e-300), 0.0, 1.0)
-    found: HostArray = np.expm1(away[cell] + share * width)
-    return found
+    def below(self, redshift: HostArray) -> HostArray:
+        """(object,) probability below (object,) redshifts."""
+        away, even, until = self
+        at = np.clip(np.log1p(np.maximum(redshift, -0.99)), away[0], away[-1])
+        cell = np.clip(np.searchsorted(away, at, side="right") - 1, 0, len(away) - 2)
+        each = np.arange(len(even))
+        width = away[cell + 1] - away[cell]
+        share = (at - away[cell]) / width
+        low, high = even[each, cell], even[each, cell + 1]
+        found: HostArray = until[each, cell] + width * (low * share + 0.5 * (high - low) * share**2)
+        return np.clip(found, 0.0, 1.0)
+
+    def quantile(self, level: float) -> HostArray:
+        """(object,) redshifts below which so much of the probability lies."""
+        away, even, until = self
+        cell = np.clip((until < level).sum(axis=1) - 1, 0, len(away) - 2)
+        each = np.arange(len(even))
+        low, high, width = even[each, cell], even[each, cell + 1], away[cell + 1] - away[cell]
+        rest = np.maximum(level - until[each, cell], 0.0) / width
+        root = np.sqrt(np.maximum(low**2 + 2 * (high - low) * rest, 0.0))
+        share = np.clip(2 * rest / np.maximum(low + root, 1e-300), 0.0, 1.0)
+        found: HostArray = np.expm1(away[cell] + share * width)
+        return found

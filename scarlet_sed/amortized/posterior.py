@@ -19,6 +19,8 @@ from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.typing import Array, HostArray
 
+_FAINTEST, _BRIGHTEST = 1e-6, 1e12
+"""nJy: squares of signal-to-noise between these stay within single precision."""
 _DRAWS = 8192
 """At once."""
 
@@ -27,10 +29,11 @@ class AmortizedDraws(NamedTuple):
     """Draws for many objects.
 
     Args:
-        values: (object, draw, ...) by path, `redshift` among them.
+        values: (object, draw, ...) by path, `redshift` among them where it is free.
         numbers: (object, draw, n) as the flow has them.
         log_prob: (object, draw) natural logarithm of the network's density, see `AmortizedPosterior.log_prob`.
-        leak: (object,) share of draws whose mass left its prior, and for which others of the object stand in.
+        leak: (object,) share of draws whose mass left its prior, and for which others of the object stand in; where it
+            is one, none could, and draws are outside.
     """
 
     values: dict[str, HostArray]
@@ -89,8 +92,33 @@ class AmortizedPosterior(eqx.Module):
 
         Raises:
             ShapeError: if shapes disagree.
-            DataError: for an object without any flux, or with an error that is not positive.
+            DataError: for no object, one without any flux, an error that is not positive, or numbers that are no nJy.
         """
+        flux, error, present, wrong = self._checked(fluxes, errors)
+        if not len(flux):
+            raise DataError("there is no object", fix="give the fluxes of one at least")
+        for (what, fix), rows in wrong.items():
+            if rows.any():
+                raise DataError(f"object {int(np.argmax(rows))} {what}", fix=fix)
+        return Measured(
+            as_float(np.where(present, flux, 0.0)), as_float(np.where(present, error, 1.0)), as_float(present)
+        )
+
+    def usable(self, fluxes: Any, errors: Any) -> np.ndarray:
+        """(object,) whether `measured` would take them.
+
+        Args:
+            fluxes, errors: (object, band) nJy.
+
+        Raises:
+            ShapeError: if shapes disagree.
+        """
+        return ~np.any(list(self._checked(fluxes, errors)[-1].values()), axis=0)
+
+    def _checked(
+        self, fluxes: Any, errors: Any
+    ) -> tuple[HostArray, HostArray, np.ndarray, dict[tuple[str, str], np.ndarray]]:
+        """Fluxes, errors, what is there, and (object,) whether one is wrong by what is wrong and its cure."""
         flux, error = (np.atleast_2d(np.asarray(a, np.float64)) for a in (fluxes, errors))
         bands = len(self.filters)
         if flux.shape != error.shape or flux.ndim != 2 or flux.shape[1] != bands:
@@ -99,15 +127,15 @@ class AmortizedPosterior(eqx.Module):
                 fix=f"give (object, band) arrays with the bands {', '.join(self.filters.names)}; NaN where missing",
             )
         present = np.isfinite(flux) & np.isfinite(error)
-        for wrong, what, fix in (
-            ((present & (error <= 0)).any(axis=1), "has an error that is not positive", "give NaN where it is missing"),
-            (~present.any(axis=1), "has no flux in any band", "leave it out"),
-        ):
-            if wrong.any():
-                raise DataError(f"object {int(np.argmax(wrong))} {what}", fix=fix)
-        return Measured(
-            as_float(np.where(present, flux, 0.0)), as_float(np.where(present, error, 1.0)), as_float(present)
-        )
+        odd = (error < _FAINTEST) | (error > _BRIGHTEST) | (np.abs(flux) > _BRIGHTEST)
+        none = "has an error that is not positive", "give NaN where it is missing"
+        beyond = f"has an error that is not {_FAINTEST:g} to {_BRIGHTEST:g} nJy, or a flux beyond"
+        wrong = {
+            none: present & (error <= 0),
+            (beyond, "give nJy, and NaN where a band is missing"): present & odd,
+            ("has no flux in any band", "leave it out"): ~np.any(present, axis=1, keepdims=True),
+        }
+        return flux, error, present, {about: np.any(where, axis=1) for about, where in wrong.items()}
 
     def sample(
         self, fluxes: Any, errors: Any, redshift: Any = None, *, draws: int = 100, seed: int = 0
@@ -121,11 +149,14 @@ class AmortizedPosterior(eqx.Module):
             seed: of everything random.
 
         Raises:
-            ParameterError: if the redshift is not given and the networks know none, or they know only redshifts.
+            ParameterError: if the redshift is not given and the networks know none, they know only redshifts, or for no
+                draws.
             DomainError: for a redshift outside of the prior.
             ShapeError, DataError: see `measured`.
         """
         self.require_numbers()
+        if draws < 1:
+            raise ParameterError(f"draws={draws}", fix="ask for one at least")
         measured = self.measured(fluxes, errors)
         count = measured.flux.shape[0]
         known = self.known_redshifts(redshift, count)
@@ -266,11 +297,16 @@ def log_weights_of(log_target: HostArray, log_prob: HostArray) -> HostArray:
     return found
 
 
-def effective(log_weights: HostArray) -> HostArray:
-    """(object,) effective draws of (object, draw) log-weights (Kish 1965); zero where there is no weight at all."""
+def effective(log_weights: HostArray, leak: Any = 0.0) -> HostArray:
+    """(object,) effective draws of (object, draw) log-weights (Kish 1965); zero where there is no weight at all.
+
+    Args:
+        log_weights: of all draws.
+        leak: (object,) share of them that stand in for others, see `AmortizedDraws`, and tell nothing more.
+    """
     top = log_weights.max(axis=1, keepdims=True)
     weight = np.exp(log_weights - np.where(np.isfinite(top), top, 0.0), dtype=np.float64)
-    found: HostArray = weight.sum(axis=1) ** 2 / np.maximum((weight**2).sum(axis=1), 1e-300)
+    found: HostArray = (1 - leak) * weight.sum(axis=1) ** 2 / np.maximum((weight**2).sum(axis=1), 1e-300)
     return found
 
 

@@ -23,6 +23,9 @@ from scarlet_sed.typing import Array, HostArray
 
 _WALKERS = 512
 """That walk at once."""
+_HALVINGS = 30
+_SHAKEN, _SHAKEN_FAR = 1e-3, 1e-5
+"""Standard deviations that each step has besides, in the base and in ln(1 + z): any place can be reached."""
 _LONG = 0.1
 """Share of steps that are as long as the difference of two walkers, which leads from mode to mode."""
 
@@ -82,7 +85,8 @@ def refine(
     count = measured.flux.shape[0]
     known = posterior.known_redshifts(redshift, count)
     rng = np.random.default_rng(seed)
-    chosen = np.stack([_picked(row, walkers, rng) for row in weights])
+    fewest = 2 * (found.numbers.shape[-1] + 2)
+    chosen = np.stack([_picked(_tempered(row, fewest), walkers, rng) for row in weights])
     each = np.arange(count)[:, None]
     far = np.log1p(found.values["redshift"]) if free else np.zeros((count, pool))
     places = np.concatenate([found.numbers, far[..., None]], axis=-1)[each, chosen]
@@ -95,7 +99,24 @@ def refine(
     values, accepted = by_chunks(
         rows, *columns, known, places, targets[each, chosen], keys, size=max(1, _WALKERS // walkers)
     )
-    return Refined(values, effective(weights), accepted)
+    return Refined(values, effective(weights, found.leak), accepted)
+
+
+def _tempered(log_weights: HostArray, fewest: int) -> HostArray:
+    """(draw,) the weights, or the highest power of them of which so many draws are effective.
+
+    Walkers move by their differences: those of one place would stay there, and those of few within a plane.
+    """
+    log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    there = np.isfinite(log_weights)
+    if effective(log_weights[None])[0] >= min(fewest, there.sum()):
+        return log_weights if there.any() else np.zeros_like(log_weights)
+    low, high = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        power = 0.5 * (low + high)
+        enough = effective(np.where(there, power * np.where(there, log_weights, 0.0), -np.inf)[None])[0] >= fewest
+        low, high = (power, high) if enough else (low, power)
+    return np.where(there, low * np.where(there, log_weights, 0.0), -np.inf)
 
 
 def _picked(log_weights: HostArray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -121,6 +142,7 @@ def _walk(
     size = begin.shape[-1] if free else begin.shape[-1] - 1
     half = begin.shape[1] // 2
     moves = jnp.arange(begin.shape[-1]) < size
+    shaken = jnp.full(begin.shape[-1], _SHAKEN).at[-1].set(_SHAKEN_FAR)
     networks = posterior.networks
     density = networks.redshift if free else None
     told = jax.vmap(lambda m, z: networks.told(m, z if density is None else density(m)))(measured, redshift)
@@ -149,14 +171,15 @@ def _walk(
         """The first half moves along differences of the second, which then comes first."""
 
         def tried(places: Array, key: Array) -> Array:
-            one, two, how, far = jax.random.split(key, 4)
+            one, two, how, far, shake = jax.random.split(key, 5)
             a = jax.random.randint(one, (half,), 0, half)
             b = (a + jax.random.randint(two, (half,), 1, half)) % half
             long = jax.random.uniform(how, (half, 1)) < _LONG
             spread = jnp.exp(0.3 * jax.random.normal(far, (half, 1)))
             factor = jnp.where(long, 1.0, 2.38 / np.sqrt(2 * size) * spread)
             resting = places[half:]
-            return places[:half] + jnp.where(moves, factor * (resting[a] - resting[b]), 0.0)
+            step = factor * (resting[a] - resting[b]) + shaken * jax.random.normal(shake, resting.shape)
+            return places[:half] + jnp.where(moves, step, 0.0)
 
         own = jax.vmap(partial(jax.random.split, num=2))(key)
         new = jax.vmap(tried)(places, own[:, 0])
@@ -178,9 +201,11 @@ def _walk(
             own = jax.vmap(lambda k, part=part: jax.random.fold_in(k, 2 * number + part))(keys)
             places, now, share = moved(places, now, own)
             taken.append(share)
+        before = places
         # other halves next time
-        order = jax.random.permutation(jax.random.fold_in(keys[0], -1 - number), 2 * half)
-        return (places[:, order], now[:, order]), (places, 0.5 * (taken[0] + taken[1]))
+        order = jax.vmap(lambda k: jax.random.permutation(jax.random.fold_in(k, -1 - number), 2 * half))(keys)
+        places, now = jax.vmap(lambda own, each: jax.tree.map(lambda a: a[own], each))(order, (places, now))
+        return (places, now), (before, 0.5 * (taken[0] + taken[1]))
 
     begin = jax.vmap(jax.vmap(base_of, (0, None, None)))(begin, redshift, told)
     volumes = jax.vmap(jax.vmap(lambda *of: values_of(*of)[2], (0, None, None, None)))

@@ -6,24 +6,32 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy.wcs import WCS
 
-from scarlet_sed.amortized.bins import bin_pixels, summed
-from scarlet_sed.amortized.derived import derived_of
+from scarlet_sed.amortized.bins import bin_pixels, summed, whole_light
+from scarlet_sed.amortized.derived import QUANTITIES, derived_of
 from scarlet_sed.amortized.posterior import AmortizedPosterior
 from scarlet_sed.amortized.trust import trust
 from scarlet_sed.errors import DataError, FilterError, ParameterError, ShapeError
 from scarlet_sed.instrument.matching import Matched, match_psfs
 from scarlet_sed.instrument.observation import Observation
+from scarlet_sed.parameters import slots
 from scarlet_sed.photometry.cosmology import Cosmology
 from scarlet_sed.typing import HostArray
 
 LEVELS = (0.16, 0.5, 0.84)
 UNUSUAL, MISFIT, FEW = 1, 2, 4
 """Bits of flags: unlike the training; no drawn spectrum fits; fewer than three effective draws by exact weights."""
-EXTENSIVE = ("log_mass", "log_surviving_mass", "log_sfr10", "log_sfr100")
-"""What adds up over pixels, and is mapped as a surface density."""
+EXTENSIVE = {
+    "log_mass": "log(solMass kpc-2)",
+    "log_surviving_mass": "log(solMass kpc-2)",
+    "log_sfr10": "log(solMass yr-1 kpc-2)",
+    "log_sfr100": "log(solMass yr-1 kpc-2)",
+}
+"""What adds up over pixels, and is mapped as a surface density, with its unit as FITS writes it."""
 _DERIVED = (*EXTENSIVE, "mean_age")
 _AT_ONCE = 1024
 """Bins whose draws are held at once."""
+_STRIDE = 1_000_003
+"""Between seeds of one redshift and the next: more than there are parts of bins."""
 _REDSHIFTS = 16
 """Of the integrated light, over which the draws of pixels are spread where the redshift is free."""
 _JUDGED = 32
@@ -40,11 +48,15 @@ class ResolvedProperties(NamedTuple):
         signal: (bin,) mean signal-to-noise in the bands that detect.
         quantiles: (3, bin) 16, 50 and 84 % by name: parameters of the spectrum by their paths, log10 of masses (solar
             masses) and rates (solar masses a year) of the whole bin, and `mean_age` (Gyr).
+        surface: (3, bin) the same of log10 of masses and rates a kpc^2, each draw's at its own redshift.
         flags: (bin,) sums of `UNUSUAL`, `MISFIT` and `FEW`.
         summed: (3,) 16, 50 and 84 % of log10 of masses and rates summed over all bins, whose draws are independent.
         integrated: (3,) the same from the light of all bins together, as if it were not resolved: young stars outshine
             old ones there, and its mass is often lower than the sum.
+        lacking: (band,) share of the light of all bins that lies on unknown pixels of a band: filled in where it is
+            little, or else the band is missing there, see `whole_light`.
         redshift: (3,) 16, 50 and 84 %.
+        units: of maps, as FITS writes them, by name; empty for plain numbers and logarithms of ratios.
         pixel_area: kpc^2 of a pixel at the median redshift.
         matched: the images through one PSF.
     """
@@ -53,10 +65,13 @@ class ResolvedProperties(NamedTuple):
     pixels: np.ndarray
     signal: HostArray
     quantiles: dict[str, HostArray]
+    surface: dict[str, HostArray]
     flags: np.ndarray
     summed: dict[str, HostArray]
     integrated: dict[str, HostArray]
+    lacking: HostArray
     redshift: HostArray
+    units: dict[str, str]
     pixel_area: float
     matched: Matched
 
@@ -71,10 +86,8 @@ class ResolvedProperties(NamedTuple):
                 f"there is no map of {name!r} at {level!r}",
                 fix=f"choose among {', '.join(self.quantiles)} and {LEVELS}",
             )
-        values = self.quantiles[name][LEVELS.index(level)]
-        if name in EXTENSIVE:
-            values = values - np.log10(self.pixels * self.pixel_area)
-        return self.painted(values)
+        values = (self.surface if name in EXTENSIVE else self.quantiles)[name]
+        return self.painted(values[LEVELS.index(level)])
 
     def painted(self, values: HostArray) -> HostArray:
         """(H, W) numbers of (bin,) bins on their pixels; NaN in no bin."""
@@ -151,31 +164,44 @@ def map_properties(
         raise DataError(f"no pixel or bin reaches a signal-to-noise of {least:g}", fix="lower least=")
     flux, error = summed(matched, labels)
     signal = np.mean(flux[:, seen] / error[:, seen], axis=1)
-    whole = np.where(labels >= 0, 0, -1)
-    one, one_error = (_for_network(posterior, columns, a) for a in summed(matched, whole))
+    *whole, lacking = whole_light(matched, labels >= 0, seen)
+    one, one_error = (_for_network(posterior, columns, a[None]) for a in whole)
     all_flux, all_error = (_for_network(posterior, columns, a) for a in (flux, error))
     integrated = posterior.sample(one, one_error, redshift, draws=draws, seed=seed)
     z = np.full(draws, float(redshift)) if redshift is not None else integrated.values["redshift"][0]
     total = derived_of(posterior, integrated, redshift, names=_DERIVED)
     steps = _shared(z, seed)
+    pixels = np.bincount(labels[labels >= 0])
+    area = _pixel_area(posterior, steps, matched.grid.pixel_scale)
     rows = [
-        _of_bins(posterior, all_flux[part], all_error[part], steps, draws, seed + 1 + number)
+        _of_bins(posterior, all_flux[part], all_error[part], pixels[part], steps, area, draws, seed + 1 + number)
         for number, part in enumerate(_parts(len(flux), progress))
     ]
-    quantiles = {name: np.concatenate([row[0][name] for row in rows], axis=1) for name in rows[0][0]}
-    sums = {name: np.log10(np.sum([row[1][name] for row in rows], axis=0)) for name in EXTENSIVE}
+    sums = {name: np.log10(np.sum([row.sums[name] for row in rows], axis=0)) for name in EXTENSIVE}
     return ResolvedProperties(
         labels,
-        np.bincount(labels[labels >= 0]),
+        pixels,
         signal,
-        quantiles,
-        np.concatenate([row[2] for row in rows]),
+        _joined([row.quantiles for row in rows]),
+        _joined([row.surface for row in rows]),
+        np.concatenate([row.flags for row in rows]),
         {name: np.quantile(values, LEVELS) for name, values in sums.items()},
         {name: np.quantile(total[name][0], LEVELS) for name in EXTENSIVE},
+        lacking,
         np.quantile(z, LEVELS),
-        _pixel_area(posterior, float(np.median(z)), matched.grid.pixel_scale),
+        _units(posterior),
+        float(_pixel_area(posterior, np.median(z), matched.grid.pixel_scale)),
         matched,
     )
+
+
+def _units(posterior: AmortizedPosterior) -> dict[str, str]:
+    own = {slot.path: slot.unit for slot in slots(posterior.described.model.spectrum)}
+    return {**own, **{name: known.unit for name, known in QUANTITIES.items()}, **EXTENSIVE}
+
+
+def _joined(parts: Sequence[dict[str, HostArray]]) -> dict[str, HostArray]:
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
 def _columns(posterior: AmortizedPosterior, observations: Sequence[Observation]) -> dict[int, int]:
@@ -236,11 +262,11 @@ def _singles(labels: np.ndarray) -> np.ndarray:
 
 
 def _shared(redshifts: HostArray, seed: int) -> HostArray:
-    """Redshifts that all bins have in common, each for an equal part of their draws."""
+    """Redshifts that all bins have in common, in order, each for an equal part of their draws."""
     if np.ptp(redshifts) == 0:
         return redshifts[:1]
     count = min(_REDSHIFTS, len(redshifts))
-    return np.asarray(np.random.default_rng(seed).choice(redshifts, count, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(redshifts, count, replace=False))
 
 
 def _parts(count: int, progress: Callable[[int, int], None]) -> Any:
@@ -250,36 +276,50 @@ def _parts(count: int, progress: Callable[[int, int], None]) -> Any:
     progress(count, count)
 
 
+class _Bins(NamedTuple):
+    """Of some bins: (3, bin) quantiles, as they are and a kpc^2, (draw,) sums of masses and rates, (bin,) flags."""
+
+    quantiles: dict[str, HostArray]
+    surface: dict[str, HostArray]
+    sums: dict[str, HostArray]
+    flags: np.ndarray
+
+
 def _of_bins(
-    posterior: AmortizedPosterior, flux: HostArray, error: HostArray, redshifts: HostArray, draws: int, seed: int
-) -> tuple[dict[str, HostArray], dict[str, HostArray], np.ndarray]:
-    """(3, bin) quantiles by name, (draw,) sums of masses and rates, and (bin,) flags."""
+    posterior: AmortizedPosterior,
+    flux: HostArray,
+    error: HostArray,
+    pixels: np.ndarray,
+    redshifts: HostArray,
+    area: HostArray,
+    draws: int,
+    seed: int,
+) -> _Bins:
+    """Draws of bins of so many pixels, which are `area` kpc^2 large at each redshift."""
     parts: list[dict[str, HostArray]] = []
-    flags = np.zeros(len(flux), int)
     each = -(-draws // len(redshifts))
     for number, z in enumerate(redshifts):
-        found = posterior.sample(flux, error, z, draws=each, seed=seed + 1000 * number)
+        found = posterior.sample(flux, error, z, draws=each, seed=seed + _STRIDE * number)
         derived = derived_of(posterior, found, z, names=_DERIVED)
         parts.append({**{p: v for p, v in found.values.items() if v.ndim == 2}, **derived})
-        if number == len(redshifts) // 2:
-            flags = _flags(posterior, found, flux, error, z)
-    values = {name: np.concatenate([part[name] for part in parts], axis=1)[:, :draws] for name in parts[0]}
+    # draw by draw another redshift: all have their part, how many draws there may be
+    turn, which = np.divmod(np.arange(draws), len(redshifts))
+    values = {name: np.stack([part[name] for part in parts])[which, :, turn].T for name in parts[0]}
     sums = {name: np.sum(10.0 ** np.asarray(values[name], float), axis=0) for name in EXTENSIVE}
-    return {name: np.quantile(v, LEVELS, axis=1) for name, v in values.items()}, sums, flags
-
-
-def _flags(posterior: AmortizedPosterior, found: Any, flux: HostArray, error: HostArray, z: float) -> np.ndarray:
-    few = min(_JUDGED, found.log_prob.shape[1])
-    some = found._replace(
-        values={path: v[:, :few] for path, v in found.values.items()},
-        numbers=found.numbers[:, :few],
-        log_prob=found.log_prob[:, :few],
+    wide = np.log10(pixels[:, None] * area[which])
+    middle = redshifts[len(redshifts) // 2]
+    judged = posterior.sample(flux, error, middle, draws=_JUDGED, seed=seed + _STRIDE * len(redshifts))
+    verdict = trust(posterior, judged, flux, error, middle)
+    return _Bins(
+        {name: np.quantile(v, LEVELS, axis=1) for name, v in values.items()},
+        {name: np.quantile(values[name] - wide, LEVELS, axis=1) for name in EXTENSIVE},
+        sums,
+        np.asarray(UNUSUAL * verdict.unusual + MISFIT * verdict.misfit + FEW * (verdict.effective < 3)),
     )
-    judged = trust(posterior, some, flux, error, z)
-    return np.asarray(UNUSUAL * judged.unusual + MISFIT * judged.misfit + FEW * (judged.effective < 3))
 
 
-def _pixel_area(posterior: AmortizedPosterior, redshift: float, pixel_scale: float) -> float:
+def _pixel_area(posterior: AmortizedPosterior, redshift: Any, pixel_scale: float) -> HostArray:
+    """kpc^2 of a pixel at each redshift."""
     cosmology = getattr(posterior.described.model.spectrum, "cosmology", None) or Cosmology()
-    distance = float(cosmology.luminosity_distance(redshift)) / (1 + redshift) ** 2
-    return float((distance * _KPC_PER_MPC_ARCSEC * pixel_scale) ** 2)
+    distance = np.asarray(cosmology.luminosity_distance(redshift), float) / (1 + np.asarray(redshift)) ** 2
+    return np.asarray((distance * _KPC_PER_MPC_ARCSEC * pixel_scale) ** 2)

@@ -26,7 +26,7 @@ def network_starts(
     filters: Filters,
     flux: HostArray,
     error: HostArray,
-    redshift: Any = None,
+    redshift: Any,
     *,
     starts: int = 6,
     seed: int = 0,

@@ -29,6 +29,8 @@ _USUAL = 200_000
 """Spectra from which it is learnt what is usual."""
 _PAD = 0.5
 """Share of the least signal from which most masses are drawn."""
+NOISE = 1_000_003
+"""Folded into the key that spectra were drawn with, it gives one for their errors: they must not go together."""
 WIDE = 0.4
 """Share of masses that are drawn from the whole prior: noise lifts some of the faintest above the least signal. These
 weigh about four times as much as the others; drawn more seldom, a batch has too few for their weight."""
@@ -163,7 +165,7 @@ def begin(
     """
     key = jax.random.key(recipe.seed)
     some = jax.tree.map(lambda a: a[:VALIDATION], spectra)
-    objects = eqx.filter_jit(observe)(described, survey, some, key)
+    objects = eqx.filter_jit(observe)(described, survey, some, jax.random.fold_in(key, NOISE))
     kept = np.asarray(objects.weight) > 0
     ratio = np.asarray(objects.numbers)[kept, 0]
     standard = eqx.tree_at(lambda d: d.ratio, described, as_float([ratio.mean(), ratio.std()]))
@@ -258,7 +260,7 @@ def train(
         return jax.lax.scan(step, state, None, length=_CHUNK)[0]
 
     kept = jax.tree.map(lambda a: a[:held], spectra)
-    aside = eqx.filter_jit(observe)(described, survey, kept, jax.random.key(0))
+    aside = eqx.filter_jit(observe)(described, survey, kept, jax.random.fold_in(jax.random.key(recipe.seed), NOISE))
     usual = jnp.mean(aside.weight)
     aside = aside._replace(weight=aside.weight / usual)
 

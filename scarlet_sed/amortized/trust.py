@@ -54,26 +54,38 @@ def trust(
     Raises:
         ShapeError, DataError, DomainError: as `sample`.
     """
+    given = np.isfinite(np.asarray(fluxes, float)) & np.isfinite(np.asarray(errors, float))
+    if redshift is None:
+        z = found.values["redshift"][:, :_FEW]
+    else:
+        z = posterior.known_redshifts(redshift, len(found.log_prob))[:, None]
+    distance = distance_of(posterior, fluxes, errors, z)
+    chi2, log_target = posterior.exact(found.values, fluxes, errors, redshift)
+    log_weights = log_weights_of(log_target, found.log_prob)
+    weight = np.exp(log_weights, dtype=np.float64)
+    bands = np.atleast_2d(given).sum(axis=1)
+    chance = np.asarray(chi_squared.sf(np.where(np.isfinite(chi2), chi2, np.inf), bands[:, None]), np.float64)
+    # no weight at all: the exact density vanishes at every draw
+    p_value = np.sum(weight * chance, axis=1) / np.maximum(np.sum(weight, axis=1), 1e-300)
+    return Trust(distance, distance > 1, chi2.min(axis=1), p_value, p_value < _FIT, effective(log_weights, found.leak))
+
+
+def distance_of(posterior: AmortizedPosterior, fluxes: Any, errors: Any, redshifts: HostArray) -> HostArray:
+    """(object,) distance from the training's objects, see `Trust`: the least at (object, n) redshifts.
+
+    Args:
+        posterior: that is asked.
+        fluxes, errors: as for `AmortizedPosterior.sample`.
+        redshifts: that each object may have.
+    """
     measured = posterior.measured(fluxes, errors)
-    count, draws = found.log_prob.shape
-    free = redshift is None
-    known = posterior.known_redshifts(redshift, count)
-    few = min(draws, _FEW)
-    z = found.values["redshift"][:, :few] if free else np.repeat(known[:, None], few, axis=1)
-    columns = [np.asarray(a) for a in (measured.flux, measured.sigma, measured.present)]
 
     def rows(flux: Array, sigma: Array, present: Array, z: Array) -> Array:
         return _distances(posterior, Measured(flux, sigma, present), z)
 
-    distance = np.asarray(by_chunks(rows, *columns, z), np.float64)
-    chi2, log_target = posterior.exact(found.values, fluxes, errors, redshift)
-    log_weights = log_weights_of(log_target, found.log_prob)
-    weight = np.exp(log_weights, dtype=np.float64)
-    bands = columns[2].sum(axis=1)
-    chance = np.asarray(chi_squared.sf(np.where(np.isfinite(chi2), chi2, np.inf), bands[:, None]), np.float64)
-    # no weight at all: the exact density vanishes at every draw
-    p_value = np.sum(weight * chance, axis=1) / np.maximum(np.sum(weight, axis=1), 1e-300)
-    return Trust(distance, distance > 1, chi2.min(axis=1), p_value, p_value < _FIT, effective(log_weights))
+    columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
+    found: HostArray = np.asarray(by_chunks(rows, *columns, np.asarray(redshifts, float)), np.float64)
+    return found
 
 
 @eqx.filter_jit

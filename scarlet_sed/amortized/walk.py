@@ -27,6 +27,8 @@ _CLIMBS = 10
 """Levenberg-Marquardt steps to each."""
 _TEMPER = 0.5
 """Modes are worth this power of their share of the target, as far as it is that of a normal distribution."""
+_NOTHING = -1e30
+"""Logarithm of what a mode outside of the target's support is worth: finite, or shares would not be numbers."""
 _DAMPING = 1.0
 """Of the first of them, in units of the base's own curvature."""
 _EASED = 5.0
@@ -103,7 +105,8 @@ class Modes(NamedTuple):
         """Modes that climbs from (mode, n) places lead to."""
         every = jax.vmap(lambda start: mode_near(based, start))(starts)
         worth = every.level + jnp.sum(jnp.log(every.deviations), axis=1)
-        return Modes(every, jax.nn.log_softmax(_TEMPER * worth))
+        # where no climb reached the target's support, all are worth the same, and not shares of nothing
+        return Modes(every, jax.nn.log_softmax(_TEMPER * jnp.where(jnp.isfinite(worth), worth, _NOTHING)))
 
     def pick(self, key: Array) -> Mode:
         """One of them."""

@@ -41,8 +41,10 @@ class SurveyTable:
     columns: tuple[str, str] = option(
         ("flux_{band}", "flux_error_{band}"), doc="how the table names fluxes and errors in nJy"
     )
-    scatter: float = option(0.1, doc="dex by which depths vary from band to band", at_least=0)
-    common: tuple[float, float] = option((-1.0, 1.0), doc="dex, range of the factor of all depths of an object")
+    scatter: float | None = option(None, doc="dex by which depths vary from band to band (0.1)", at_least=0)
+    common: tuple[float, float] | None = option(
+        None, doc="dex, range of the factor of all depths of an object (-1 to 1, or what the table has)"
+    )
     floor: tuple[float, float] = option((0.01, 0.05), doc="range of the relative error of zero points and models")
     missing: float = option(0.5, doc="share of objects that miss bands", at_least=0, at_most=1)
     most: float = option(0.7, doc="share of bands that may be missing", at_least=0, at_most=0.95)
@@ -99,6 +101,8 @@ def read_posterior_config(path: str | Path, changes: Sequence[str] = ()) -> Post
         raise ConfigError("`redshift.min` is not below `redshift.max`", fix="give an interval of redshift")
     if bool(config.survey.depth) == (config.survey.catalog is not None):
         raise ConfigError("give either `survey.depth` or `survey.catalog`", fix="depths in nJy, or a table of fluxes")
+    if config.survey.catalog is not None and config.survey.scatter is not None:
+        raise ConfigError("`survey.scatter` beside `survey.catalog`", fix="leave it out: the table says it")
     known = set(_PARTS if config.redshift.free else _PARTS[:1])
     parts = set(config.training.parts)
     if not (parts & known and parts <= set(_PARTS)):

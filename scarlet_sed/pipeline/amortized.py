@@ -13,10 +13,12 @@ from scarlet_sed.amortized.assess import Assessed, assess, simulations
 from scarlet_sed.amortized.file import load_amortized, read_amortized
 from scarlet_sed.amortized.learn import join_amortized, train_amortized
 from scarlet_sed.amortized.photoz import photoz
+from scarlet_sed.amortized.posterior import ends_of
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.amortized.training import Recipe
+from scarlet_sed.amortized.trust import distance_of
 from scarlet_sed.distributions import LogUniformRedshift
-from scarlet_sed.errors import ConfigError
+from scarlet_sed.errors import ConfigError, DataError, UnitError
 from scarlet_sed.files import atomic, user_cache
 from scarlet_sed.io.outputs import write_json
 from scarlet_sed.io.posterior_config import SurveyTable, read_posterior_config
@@ -115,6 +117,8 @@ def table_of(found: Assessed) -> Iterator[str]:
 def run_photoz(catalog: str, posterior: str, out: str, columns: tuple[str, str], identity: str | None) -> str:
     """Redshifts of a catalogue of fluxes, as a table with the densities in it; returns a summary.
 
+    Rows without a flux, or with an error that is none, have no redshift: NaN, and the summary counts them.
+
     Args:
         catalog: a table with fluxes and errors in the posterior's bands (nJy where it has no units).
         posterior: a file of `train_posterior`.
@@ -122,60 +126,97 @@ def run_photoz(catalog: str, posterior: str, out: str, columns: tuple[str, str],
         columns: how the table calls fluxes and errors, with {band} in them.
         identity: a column to copy; row numbers by default.
     """
-    known, rows = load_amortized(posterior), read_table(Path(catalog))
+    known, rows = load_amortized(posterior), read_table(Path(catalog), "the working directory")
     assert rows is not None
-    fluxes, errors = (_columns(rows, name, known.filters.names, Path(catalog)) for name in columns)
-    found = photoz(known, fluxes, errors)
     if identity is not None and identity not in rows.colnames:
         raise ConfigError(f"{catalog} has no column {identity!r}", fix=f"choose among {', '.join(rows.colnames[:20])}")
+    fluxes, errors = (
+        _columns(rows, name, known.filters.names, Path(catalog), f"say with {flag} how they are called")
+        for name, flag in zip(columns, ("--flux", "--error"), strict=True)
+    )
+    own = known.usable(fluxes, errors)
+    if not own.any():
+        raise DataError(f"no row of {catalog} has a flux with an error", fix="check columns and units")
+    found = photoz(known, fluxes[own], errors[own])
+    places = np.stack([*found.quantiles, found.mode], axis=1)
+    unusual = distance_of(known, fluxes[own], errors[own], np.clip(places, *ends_of(known.redshift))) > 1
+
+    def every(values: np.ndarray, otherwise: Any = np.nan) -> np.ndarray:
+        whole = np.full((len(rows), *values.shape[1:]), otherwise, values.dtype)
+        whole[own] = values
+        return whole
+
+    present = np.isfinite(fluxes) & np.isfinite(errors)
     table = QTable(
         {
             "id": np.arange(len(rows)) if identity is None else rows[identity],
-            "redshift": found.quantiles[1],
-            "redshift_p16": found.quantiles[0],
-            "redshift_p84": found.quantiles[2],
-            "redshift_mode": found.mode,
-            "odds": found.odds,
-            "density": found.density.astype(np.float32),
+            "redshift": every(found.quantiles[1]),
+            "redshift_p16": every(found.quantiles[0]),
+            "redshift_p84": every(found.quantiles[2]),
+            "redshift_mode": every(found.mode),
+            "odds": every(found.odds),
+            "bands": present.sum(axis=1).astype(np.int16),
+            "unusual": every(unusual, True),
+            "density": every(found.density),
         }
     )
-    table["density"].info.description = "probability per unit redshift, at the redshifts of the second table"
     with atomic(Path(out)) as temporary:
         tables = [fits.table_to_hdu(table), fits.table_to_hdu(QTable({"redshift": found.grid}))]
         tables[0].name, tables[1].name = "PHOTOZ", "GRID"
+        for line in _PHOTOZ_COLUMNS:
+            tables[0].header.add_comment(line)
         fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(temporary, overwrite=True)
-    sure = float(np.mean(found.odds > 0.9))
-    return f"  {out}  {len(rows)} redshifts, {100 * sure:.0f} % of them with odds above 0.9"
+    sure = 100 * np.mean(found.odds > 0.9)
+    lost = "" if own.all() else f", {np.sum(~own)} rows without (no flux, or an error that is none)"
+    return (
+        f"  {out}  {own.sum()} redshifts, {sure:.0f} % of them with odds above 0.9, "
+        f"{100 * np.mean(unusual):.0f} % of objects unlike the training{lost}"
+    )
+
+
+_PHOTOZ_COLUMNS = (
+    "redshift, redshift_p16, redshift_p84: median, 16 and 84 percent; redshift_mode: of the highest density",
+    "odds: probability within 0.06 (1 + z) of the mode",
+    "bands: how many have a flux; unusual: fluxes or errors unlike those of the training",
+    "density: probability per unit redshift, at the redshifts of the table GRID",
+)
 
 
 def _survey(table: SurveyTable, filters: Filters) -> Survey:
     others: dict[str, Any] = {
-        "common": table.common,
         "floor": table.floor,
         "missing": table.missing,
         "most": table.most,
         "least": table.least,
         "detecting": tuple(Filters.load(list(table.detecting)).names) if table.detecting else None,
     }
+    given = {"common": table.common, "scatter": table.scatter}
+    others |= {name: value for name, value in given.items() if value is not None}
     if table.catalog is None:
-        return Survey.of(filters, table.depth, scatter=table.scatter, **others)
+        return Survey.of(filters, table.depth, **others)
     rows = read_table(table.catalog)
     assert rows is not None
-    columns = [_columns(rows, name, table.bands, table.catalog) for name in table.columns]
+    cure = "say in `survey.columns` how they are called"
+    columns = [_columns(rows, name, table.bands, table.catalog, cure) for name in table.columns]
     return Survey.fitted(filters, *columns, **others)
 
 
-def _columns(rows: QTable, name: str, bands: Sequence[str], path: Path) -> HostArray:
+def _columns(rows: QTable, name: str, bands: Sequence[str], path: Path, cure: str) -> HostArray:
     """(row, band) nJy."""
-    return np.stack([_column(rows, name.replace("{band}", band), path) for band in bands], axis=1)
+    return np.stack([_column(rows, name.replace("{band}", band), path, cure) for band in bands], axis=1)
 
 
-def _column(rows: QTable, name: str, path: Path) -> HostArray:
+def _column(rows: QTable, name: str, path: Path, cure: str) -> HostArray:
     """(row,) nJy; a column without a unit is taken to be in nJy."""
     if name not in rows.colnames:
-        raise ConfigError(f"{path} has no column {name!r}", fix="say in `survey.columns` how they are called")
+        raise ConfigError(f"{path} has no column {name!r}", fix=cure)
     column = rows[name]
     if getattr(column, "unit", None) is not None:
-        column = u.Quantity(column).to(u.nJy).value
+        try:
+            column = u.Quantity(column).to(u.nJy).value
+        except (u.UnitConversionError, u.UnitTypeError, TypeError) as error:
+            raise UnitError(
+                f"{path} has the column {name!r} in {column.unit}", fix="give fluxes in a unit such as nJy"
+            ) from error
     found: HostArray = np.ma.filled(np.ma.asarray(column, float), np.nan)
     return found

@@ -130,11 +130,15 @@ def write_maps(path: Path, found: ResolvedProperties) -> None:
         own = header.copy()
         known = QUANTITIES.get(name)
         own["QUANTITY"] = (name, "16, 50 and 84 percent along the third axis")
+        if found.units[name]:
+            own["BUNIT"] = found.units[name]
         if known is not None:
-            own["BUNIT"] = known.unit
             own["MEANING"] = known.description + (", per kpc2" if name in EXTENSIVE else "")
         images.append(fits.ImageHDU(stack, own, name=name.upper().replace(".", "_")))
     flags = np.where(found.labels >= 0, found.painted(found.flags.astype(float)), 0).astype(np.int16)
+    own_bands = QTable(
+        {"band": list(found.matched.bands), "lacking": found.lacking, "psf_mismatch": found.matched.mismatch}
+    )
     images += [
         fits.ImageHDU(found.labels.astype(np.int32), header, name="BINS"),
         fits.ImageHDU(flags, header, name="FLAGS"),
@@ -152,10 +156,14 @@ def write_maps(path: Path, found: ResolvedProperties) -> None:
     primary.header["PIXAREA"] = (found.pixel_area, "kpc2 of a pixel")
     primary.header["PSFBAND"] = (found.matched.band, "band to whose PSF all were matched")
     primary.header["FLAGBITS"] = "1 unlike the training, 2 fits nothing, 4 few effective draws"
-    table = fits.table_to_hdu(totals)
-    table.name = "TOTALS"
+    tables = [fits.table_to_hdu(totals), fits.table_to_hdu(own_bands)]
+    tables[0].name, tables[1].name = "TOTALS", "BANDS"
+    tables[0].header.add_comment("16, 50 and 84 percent of log10 of solar masses, and of solar masses a year")
+    tables[1].header.add_comment(
+        "lacking: share of the light on unknown pixels; above 0.2, not in the integrated light"
+    )
     with atomic(path) as temporary:
-        fits.HDUList([primary, *images, table]).writeto(temporary, overwrite=True)
+        fits.HDUList([primary, *images, *tables]).writeto(temporary, overwrite=True)
 
 
 def _numbers(found: ResolvedProperties) -> dict[str, object]:
@@ -168,6 +176,7 @@ def _numbers(found: ResolvedProperties) -> dict[str, object]:
         "integrated": found.integrated,
         "outshone_dex": found.outshone,
         "flagged": float(np.mean(found.flags > 0)),
+        "lacking": dict(zip(found.matched.bands, found.lacking.tolist(), strict=True)),
         "psf": found.matched.band,
         "psf_mismatch": dict(zip(found.matched.bands, found.matched.mismatch.tolist(), strict=True)),
     }

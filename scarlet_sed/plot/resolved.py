@@ -34,7 +34,7 @@ def resolved(maps: ResolvedProperties, names: tuple[str, ...] | None = None) -> 
     for column, name in enumerate(chosen):
         title, unit, colors = _SHOWN.get(name, (name, "", "viridis"))
         values = maps.image(name)[window]
-        spread = maps.painted(0.5 * (maps.quantiles[name][2] - maps.quantiles[name][0]))[window]
+        spread = 0.5 * (maps.image(name, 0.84) - maps.image(name, 0.16))[window]
         panel(grid[0, column], values, title, unit, colors, limits=_limits(values))
         panel(grid[1, column], spread, "", _plain(unit), "cividis", limits=_limits(spread))
     grid[1, 0].set_ylabel("68 %, half width", fontsize=8, color=INK)

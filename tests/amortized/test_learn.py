@@ -2,10 +2,15 @@
 
 import json
 
+import equinox as eqx
 import numpy as np
+import pytest
 
 import scarlet_sed as ss
 from scarlet_sed import cli
+from scarlet_sed.amortized.learn import _begun
+from scarlet_sed.amortized.training import Recipe
+from scarlet_sed.errors import FileFormatError
 
 CONFIG = """
 [spectrum]
@@ -51,6 +56,12 @@ def test_a_posterior_is_trained_in_sittings_and_judged(tmp_path, capsys):
     assert cli.main(more) == 0 and "not done yet" in capsys.readouterr().out
     config.write_text(CONFIG.replace('"f115w", ', "").replace("1.0, 1.0, 1.0, 1.0", "1.0, 1.0, 1.0"))
     assert cli.main(more) == cli.BAD_INPUT and "other bands" in capsys.readouterr().err
+    # parameters of one name under another prior are others
+    wide = eqx.tree_at(lambda d: d.model.spectrum.attenuation.av.prior.loc, posterior.described, -0.5)
+    sizes = (posterior.filters, posterior.redshift, Recipe())
+    with pytest.raises(FileFormatError, match="priors"):
+        _begun(out, wide, *sizes)
+    assert _begun(out, posterior.described, *sizes)[2] == posterior.trained
     # another survey is another training, of the same spectra
     config.write_text(CONFIG.replace("[0.0, 0.5]", "[0.0, 0.7]"))
     assert cli.main([*train, "--minutes", "0"]) == 0

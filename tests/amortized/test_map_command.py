@@ -48,6 +48,8 @@ def test_a_galaxy_of_a_fit_is_mapped_without_its_neighbour(tmp_path, capsys, rng
         mass = file["LOG_SURVIVING_MASS"]
         assert mass.data.shape == (3, 36, 36) and "per kpc2" in mass.header["MEANING"]
         np.testing.assert_allclose(WCS(mass.header).celestial.wcs.crval, [53.1, -27.8])
+        assert mass.header["BUNIT"] == "log(solMass kpc-2)" and file["ATTENUATION_AV"].header["BUNIT"] == "mag"
+        np.testing.assert_allclose(file["BANDS"].data["lacking"], 0.0, atol=1e-6)
         bins = file["BINS"].data
         assert np.all(np.isfinite(mass.data[1]) == (bins >= 0))
         share = ss.isolate(scene, observation, "a").share.mean(axis=0)

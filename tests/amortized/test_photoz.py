@@ -64,5 +64,45 @@ def test_the_command_reads_a_catalogue_in_any_unit(tmp_path, capsys):
         np.testing.assert_allclose(file["PHOTOZ"].data["redshift"], expected.quantiles[1], rtol=1e-4)
         assert file["PHOTOZ"].data["density"].shape == expected.density.shape
         np.testing.assert_allclose(file["GRID"].data["redshift"], expected.grid)
+        assert "density: probability per unit redshift" in str(file["PHOTOZ"].header["COMMENT"])
     assert cli.main(arguments) == cli.BAD_INPUT
-    assert "has no column" in capsys.readouterr().err
+    assert "say with --flux" in capsys.readouterr().err
+    assert cli.main(["photoz", "nowhere.fits", *arguments[2:]]) == cli.BAD_INPUT
+    assert "relative to the working directory" in capsys.readouterr().err
+
+
+def test_rows_without_fluxes_are_counted_and_odd_ones_flagged(tmp_path, capsys):
+    posterior = small.posterior()
+    path = save_amortized(posterior, tmp_path / "small.zip", small.RECIPE, {})
+    flux, error, _ = small.objects(5)
+    flux[1], error[2, 3] = np.nan, -1.0
+    # in another unit than it says: an error of a millionth
+    flux[4], error[4] = 1e-5 * np.nan_to_num(flux[4], nan=1.0), 1e-5
+    table = {f"flux_{band}": flux[:, k] for k, band in enumerate(posterior.filters.names)}
+    table |= {f"flux_error_{band}": error[:, k] for k, band in enumerate(posterior.filters.names)}
+    QTable(table).write(tmp_path / "catalog.ecsv")
+    arguments = ["photoz", str(tmp_path / "catalog.ecsv"), "--posterior", str(path), "--out", str(tmp_path / "z.fits")]
+    assert cli.main(arguments) == 0
+    told = capsys.readouterr().out
+    assert "3 redshifts" in told and "2 rows without" in told
+    with fits.open(tmp_path / "z.fits") as file:
+        found = file["PHOTOZ"].data
+        assert np.isfinite(found["redshift"]).tolist() == [True, False, False, True, True]
+        assert found["bands"][1] == 0 and found["bands"][0] > 0
+        assert found["unusual"][1:].tolist() == [True, True, False, True]
+    band = posterior.filters.names[0]
+    table[f"flux_{band}"] = np.full(5, 22.0) * u.mag
+    QTable(table).write(tmp_path / "mag.ecsv")
+    assert cli.main(["photoz", str(tmp_path / "mag.ecsv"), *arguments[2:]]) == cli.BAD_INPUT
+    assert f"flux_{band}' in mag" in capsys.readouterr().err
+
+
+def test_densities_of_many_objects_are_those_of_each(monkeypatch):
+    posterior = small.posterior()
+    flux, error, redshift = small.objects(5)
+    whole = photoz(posterior, flux, error)
+    monkeypatch.setattr("scarlet_sed.amortized.photoz._AT_ONCE", 2)
+    parts = photoz(posterior, flux, error)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    np.testing.assert_allclose(whole.until(redshift), parts.until(redshift), rtol=1e-5)

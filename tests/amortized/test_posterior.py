@@ -218,6 +218,16 @@ def test_bad_fluxes_are_named():
         posterior.sample(np.where(np.arange(3)[:, None] == 1, np.nan, flux), error)
     with pytest.raises(DataError, match="object 2 has an error"):
         posterior.sample(flux, np.where(np.arange(3)[:, None] == 2, 0.0, error))
+    for scale in (1e-31, 1e31):
+        with pytest.raises(DataError, match="object 0 has an error that is not 1e-06"):
+            posterior.sample(flux * scale, error * scale)
+    with pytest.raises(DataError, match="no object"):
+        posterior.sample(flux[:0], error[:0])
+    with pytest.raises(ParameterError, match="draws=0"):
+        posterior.sample(flux, error, draws=0)
+    bad = error.copy()
+    bad[1, 0], bad[2] = -1.0, np.nan
+    assert posterior.usable(flux, bad).tolist() == [True, False, False]
     with pytest.raises(DomainError, match="redshift 9"):
         posterior.sample(flux, error, 9.0)
     with pytest.raises(ShapeError, match="redshift"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scarlet_sed.amortized.posterior import effective
-from scarlet_sed.amortized.refine import refine
+from scarlet_sed.amortized.refine import _tempered, refine
 from scarlet_sed.errors import ParameterError
 from tests.amortized import small
 
@@ -58,3 +58,31 @@ def test_walks_that_make_no_sense_are_refused():
     for change in ({"walkers": 5}, {"pool": 10}, {"keep": 0}, {"keep": 100}):
         with pytest.raises(ParameterError, match="even number of walkers"):
             refine(small.posterior(), flux, error, redshift, **change)
+
+
+def test_walkers_of_one_good_draw_spread_and_none_is_counted_twice():
+    """Fluxes that a network knows nothing of: one draw has all the weight, and walkers from there alone would rest."""
+    posterior = small.posterior()
+    flux, _, redshift = small.objects(3)
+    flux = np.nan_to_num(flux, nan=10.0)
+    found = refine(posterior, flux, np.abs(flux) * 1e-3 + 1e-3, redshift, pool=256, walkers=128, steps=8, keep=2)
+    assert found.effective.max() < 2
+    assert np.all(found.accepted < 0.9)
+    for row in found.values["log_mass"]:
+        assert len(np.unique(row)) > 20
+
+
+def test_weights_are_tempered_until_enough_draws_count():
+    weights = -np.arange(200.0)
+    found = _tempered(weights, 20)
+    assert effective(found[None])[0] == pytest.approx(20, rel=1e-3)
+    np.testing.assert_allclose(found / weights.min(), weights / weights.min() * (found[1] / weights[1]))
+    np.testing.assert_array_equal(_tempered(0.01 * weights, 20), 0.01 * weights)
+    nowhere = np.full(200, -np.inf)
+    assert np.isfinite(_tempered(nowhere, 20)).all()
+    nowhere[3] = 0.0
+    assert np.flatnonzero(np.isfinite(_tempered(nowhere, 20))) == [3]
+
+
+def test_draws_that_stand_in_for_others_count_once():
+    assert effective(np.zeros((1, 200)), np.array([0.9]))[0] == pytest.approx(20)

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 import scarlet_sed as ss
-from scarlet_sed.amortized.bins import bin_pixels, summed
+from scarlet_sed.amortized.bins import bin_pixels, summed, whole_light
 from scarlet_sed.amortized.derived import derived_of
 from scarlet_sed.amortized.resolved import FEW, MISFIT, UNUSUAL, map_properties
 from scarlet_sed.errors import DataError, FilterError, ParameterError, ShapeError
@@ -65,6 +65,34 @@ def test_errors_of_bins_are_those_of_sums_of_correlated_pixels(rng):
     spread = np.std(sums, axis=0) / error
     assert np.mean(spread[several]) == pytest.approx(1.0, abs=0.03)
     assert np.mean(spread[~several]) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_bad_pixel_takes_no_band_from_the_light_of_all_pixels():
+    whole = match_psfs(observation())
+    inside = np.hypot(*(np.indices(SHAPE) - np.array([19, 22])[:, None, None])) < 9
+    flux, error, lacking = whole_light(whole, inside, DETECTING)
+    np.testing.assert_allclose(np.stack([flux, error]), np.concatenate(summed(whole, inside - 1)))
+    np.testing.assert_allclose(lacking, 0.0, atol=1e-12)
+    images = whole.images.copy()
+    images[0, 19, 22], images[1, 17:20, 20:24], images[2, :19] = np.nan, np.nan, np.nan
+    holed = whole._replace(images=images)
+    found, wider, lacking = whole_light(holed, inside, DETECTING)
+    assert 0.005 < lacking[0] < 0.03 and 0.1 < lacking[1] < 0.2 and lacking[2] > 0.4
+    np.testing.assert_array_equal(np.isnan(found), np.arange(len(found)) == 2)
+    np.testing.assert_allclose(found[3:], flux[3:])
+    # the colours are the same everywhere; PSFs are matched, noise is not the same
+    np.testing.assert_allclose(found[:2], flux[:2], atol=3 * np.max(wider[:2] - 0.5 * (lacking * found)[:2]))
+    assert np.all(wider[:2] > error[:2]) and wider[1] > 0.5 * lacking[1] * found[1]
+    seen = map_properties(small.posterior(), observation(), REDSHIFT, least=20.0, draws=20)
+    assert seen.lacking.shape == (len(seen.matched.bands),)
+
+
+def test_draws_are_taken_from_all_redshifts_alike_and_areas_are_those_of_each():
+    found = map_properties(small.posterior(), observation(), least=20.0, draws=17)
+    mass, surface = found.quantiles["log_mass"], found.surface["log_mass"]
+    assert mass.shape == surface.shape == (3, len(found.pixels))
+    # a galaxy farther away is heavier and larger: its surface density depends less on where it is
+    assert np.median(surface[2] - surface[0]) < np.median(mass[2] - mass[0])
 
 
 def test_maps_hold_the_posterior_of_every_bin():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from scarlet_sed.amortized.one import OneDrawn
 from scarlet_sed.amortized.walk import Based, mode_near, walked
@@ -83,6 +84,33 @@ def test_the_target_stays_as_it_is(rounds):
     for each in (score, place[:, 2] * np.sqrt(1.04)):
         assert abs(each.mean()) < 5 / np.sqrt(chains)
         assert each.std() == pytest.approx(1, abs=5 / np.sqrt(2 * chains))
+
+
+@pytest.mark.parametrize("rounds", (1, 4))
+def test_starts_outside_of_the_target_lead_no_walk_astray(rounds):
+    """As where the priors of a scene are narrower than those of the training."""
+    low, chains = 1.5, 4000
+
+    def weight(values: dict[str, Any], log_prob: Any) -> Any:
+        found = -0.5 * (values["a"] ** 2 + jnp.sum(values["b"] ** 2)) - log_prob
+        return jnp.where(values["a"] > low, found, -jnp.inf)
+
+    of = Based(Plain(), weight, lambda values: 1e-2 * jnp.ravel(values["b"]))  # type: ignore[arg-type]
+    rng = np.random.default_rng(rounds)
+    cut = stats.truncnorm(low, np.inf)
+    start = np.concatenate([cut.rvs((chains, 1), random_state=rng), rng.normal(size=(chains, 2))], axis=1)
+    good = jnp.zeros((2, 3))
+
+    @jax.jit
+    def moved(place, key):
+        now = of.one.at(place)
+        return walked(of, now, weight(now.values, now.log_prob), good, key, rounds).place[0]
+
+    keys = jax.random.split(jax.random.key(rounds), chains)
+    found = np.asarray(jax.lax.map(lambda x: moved(*x), (jnp.asarray(start, jnp.float32), keys)), float)
+    assert found.min() > low
+    assert np.mean(found != start[:, 0].astype(np.float32)) > 0.1
+    assert stats.kstest(found, cut.cdf).pvalue > 1e-3
 
 
 def test_both_modes_are_drawn_from_out_of_one():
