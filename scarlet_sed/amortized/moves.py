@@ -22,7 +22,7 @@ from scarlet_sed.amortized.one import OneObject
 from scarlet_sed.amortized.posterior import AmortizedPosterior
 from scarlet_sed.amortized.walk import MODES, Based, walked, with_last
 from scarlet_sed.constraints import base_support
-from scarlet_sed.errors import FilterError, ParameterError
+from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.families import FamilyValues, Gather, materialize
 from scarlet_sed.infer.posterior import LogPosterior
 from scarlet_sed.infer.program import ObservationProgram, Program
@@ -291,9 +291,8 @@ def _moves(
             f"spectra cannot be proposed ({told})", fix="name other sources, or use a posterior for such spectra"
         )
     bands = tuple(o.filters.places_in(posterior.filters) for o in model.observations)
-    if len({place for places in bands for place in places if place >= 0}) < 3:
-        names = ", ".join(posterior.filters.names)
-        raise FilterError("the posterior knows fewer than three of the bands", fix=f"it is for {names}")
+    known = {place for places in bands for place in places if place >= 0}
+    posterior.require_bands(len(known), (name for o in model.observations for name in o.bands))
     tries, rounds, every = counts
     return SpectrumMoves(
         arrays=arrays,

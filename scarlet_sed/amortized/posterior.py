@@ -1,5 +1,6 @@
 """Posteriors from networks: draws in microseconds, and how they compare with the exact likelihood."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -13,7 +14,8 @@ from scarlet_sed.amortized.context_range import ContextRange
 from scarlet_sed.amortized.model import Described
 from scarlet_sed.amortized.networks import PARTS, Networks
 from scarlet_sed.amortized.one import OneDrawn, OneObject
-from scarlet_sed.errors import DataError, DomainError, ParameterError, ShapeError
+from scarlet_sed.amortized.survey import FEWEST
+from scarlet_sed.errors import DataError, DomainError, FilterError, ParameterError, ShapeError
 from scarlet_sed.infer.chunks import CHUNK, by_chunks
 from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.filters import Filters
@@ -76,6 +78,19 @@ class AmortizedPosterior(eqx.Module):
             raise ParameterError(
                 "this posterior was trained for redshifts alone",
                 fix='use it with ss.photoz, or train it with `training.parts = ["numbers"]` and --start-from',
+            )
+
+    def require_bands(self, known: int, names: Iterable[str]) -> None:
+        """Raise `FilterError` if too few of some bands are known to it.
+
+        Args:
+            known: how many are.
+            names: of the bands.
+        """
+        if known < FEWEST:
+            raise FilterError(
+                f"the posterior knows {known} of the bands {', '.join(names)}, not {FEWEST}",
+                fix=f"use one for them; this one is for {', '.join(self.filters.names)}",
             )
 
     @property

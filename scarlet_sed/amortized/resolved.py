@@ -218,12 +218,7 @@ def _columns(posterior: AmortizedPosterior, observations: Sequence[Observation])
             )
         found.update(own)
         first += len(observation.bands)
-    if len(found) < 3:
-        names = ", ".join(name for observation in observations for name in observation.bands)
-        raise FilterError(
-            f"the posterior knows {len(found)} of the bands {names}",
-            fix=f"use one for them; this one is for {', '.join(posterior.filters.names)}",
-        )
+    posterior.require_bands(len(found), (name for observation in observations for name in observation.bands))
     return found
 
 

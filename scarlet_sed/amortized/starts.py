@@ -7,7 +7,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from scarlet_sed.amortized.posterior import AmortizedPosterior, bounds_of
-from scarlet_sed.errors import FilterError, ParameterError
+from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.starting_points import FluxModel
 from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.filters import Filters
@@ -59,11 +59,7 @@ def network_starts(
             fix="use a posterior that was trained for this spectrum, or start without one",
         )
     columns = [(i, place) for i, place in enumerate(posterior.filters.places_in(filters)) if place >= 0]
-    if len(columns) < 3:
-        raise FilterError(
-            f"the posterior knows {len(columns)} of the bands {', '.join(filters.names)}",
-            fix=f"use one for them; this one is for {', '.join(posterior.filters.names)}",
-        )
+    posterior.require_bands(len(columns), filters.names)
     there, here = (list(each) for each in zip(*columns, strict=True))
     known, sigma = (np.full((len(flux), len(posterior.filters)), np.nan) for _ in range(2))
     known[:, there] = np.where(np.isfinite(error[:, here]), flux[:, here], np.nan)

@@ -13,7 +13,7 @@ from scarlet_sed.parameters import as_float
 from scarlet_sed.photometry.filters import Filters
 from scarlet_sed.typing import Array, HostArray
 
-_FEWEST = 3
+FEWEST = 3
 """Bands that are never missing together."""
 
 
@@ -158,12 +158,12 @@ class Survey(eqx.Module):
         return seen, sigma(seen)
 
     def present(self, key: Array) -> Array:
-        """(band,) 1 for bands that were observed, drawn; `_FEWEST` at least."""
+        """(band,) 1 for bands that were observed, drawn; `FEWEST` at least."""
         some, share, each = jax.random.split(key, 3)
         chance = jax.random.uniform(share, ()) * self.most
         order = jax.random.uniform(each, self.depth.shape)
         chance = jnp.where(jax.random.uniform(some, ()) < self.missing, chance, 0.0)
-        kept = (order >= chance) | (jnp.argsort(jnp.argsort(-order)) < _FEWEST)
+        kept = (order >= chance) | (jnp.argsort(jnp.argsort(-order)) < FEWEST)
         return kept.astype(self.depth.dtype)
 
     def signal(self, flux: Array, sigma: Array) -> Array:
