@@ -71,6 +71,11 @@ class OneObject(NamedTuple):
         own = values if self.density is None else {**values, "redshift": z}
         return OneDrawn(own, numbers, log_prob, self.described.inside(values), place)
 
+    def place(self, numbers: Array, redshift: Array) -> Array:
+        """The (n,) place where the flow has these numbers."""
+        base = self.networks.flow.bijection.inverse(numbers, self.told.at(redshift))
+        return base if self.density is None else jnp.append(base, jnp.log1p(redshift))
+
     def made(self, values: dict[str, Array]) -> OneDrawn:
         """The draw that has these values."""
         z = self.redshift if self.density is None else values["redshift"]

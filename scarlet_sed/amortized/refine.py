@@ -6,6 +6,7 @@ objects at once. They walk where the network's posterior is a round Gaussian, so
 (Hoffman et al. 2019, arXiv:1903.03704). Every spectrum is evaluated exactly.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from scarlet_sed.amortized.context import Measured
-from scarlet_sed.amortized.networks import Told
+from scarlet_sed.amortized.one import OneObject
 from scarlet_sed.amortized.posterior import AmortizedPosterior, effective, log_weights_of, target_of
 from scarlet_sed.errors import ParameterError
 from scarlet_sed.infer.chunks import by_chunks
@@ -88,17 +89,16 @@ def refine(
     fewest = 2 * (found.numbers.shape[-1] + 2)
     chosen = np.stack([_picked(_tempered(row, fewest), walkers, rng) for row in weights])
     each = np.arange(count)[:, None]
-    far = np.log1p(found.values["redshift"]) if free else np.zeros((count, pool))
-    places = np.concatenate([found.numbers, far[..., None]], axis=-1)[each, chosen]
+    walk = partial(_walked, posterior, steps, keep, free)
+    at = found.values["redshift"] if free else np.repeat(known[:, None], pool, axis=1)
     keys = jax.random.split(jax.random.key(seed + 1), count)
 
-    def rows(flux: Array, sigma: Array, present: Array, z: Array, begin: Array, targets: Array, keys: Array) -> Any:
-        return _walk(posterior, Measured(flux, sigma, present), z, begin, targets, keys, steps, keep, free)
+    def rows(flux: Array, sigma: Array, present: Array, *others: Array) -> Any:
+        return walk(Measured(flux, sigma, present), *others)
 
     columns = (np.asarray(a) for a in (measured.flux, measured.sigma, measured.present))
-    values, accepted = by_chunks(
-        rows, *columns, known, places, targets[each, chosen], keys, size=max(1, _WALKERS // walkers)
-    )
+    begin = (whole[each, chosen] for whole in (found.numbers, at, targets))
+    values, accepted = by_chunks(rows, *columns, known, *begin, keys, size=max(1, _WALKERS // walkers))
     return Refined(values, effective(weights, found.leak), accepted)
 
 
@@ -127,97 +127,84 @@ def _picked(log_weights: HostArray, count: int, rng: np.random.Generator) -> np.
 
 
 @eqx.filter_jit
-def _walk(
+def _walked(
     posterior: AmortizedPosterior,
-    measured: Measured,
-    redshift: Array,
-    begin: Array,
-    targets: Array,
-    keys: Array,
     steps: int,
     keep: int,
     free: bool,
+    measured: Measured,
+    redshift: Array,
+    numbers: Array,
+    redshifts: Array,
+    targets: Array,
+    keys: Array,
 ) -> tuple[dict[str, Array], Array]:
     """(object, walker * keep, ...) values, and (object,) shares of steps taken."""
-    size = begin.shape[-1] if free else begin.shape[-1] - 1
-    half = begin.shape[1] // 2
-    moves = jnp.arange(begin.shape[-1]) < size
-    shaken = jnp.full(begin.shape[-1], _SHAKEN).at[-1].set(_SHAKEN_FAR)
-    networks = posterior.networks
-    density = networks.redshift if free else None
-    told = jax.vmap(lambda m, z: networks.told(m, z if density is None else density(m)))(measured, redshift)
 
-    def redshift_at(place: Array, known: Array) -> Array:
-        return jnp.expm1(place[-1]) if free else known
+    def each(measured: Measured, redshift: Array, numbers: Array, redshifts: Array, targets: Array, key: Array) -> Any:
+        one = OneObject.of(posterior, measured, redshift, free)
 
-    def values_of(place: Array, measured: Measured, known: Array, told: Told) -> tuple[dict[str, Array], Array, Array]:
-        z = redshift_at(place, known)
-        numbers, stretched = networks.flow.bijection.transform_and_log_det(place[:-1], told.at(z))
-        values, volume = posterior.described.values(numbers, measured, z)
-        return values, z, volume + stretched + (place[-1] if free else 0.0)
+        def level(place: Array) -> Array:
+            drawn = one.at(place)
+            z = drawn.values["redshift"] if free else redshift
+            found = target_of(posterior, measured, z, drawn.values, free) - drawn.log_prob + one.volume(place)
+            return jnp.where(jnp.isfinite(found), found, -jnp.inf)
 
-    def base_of(place: Array, known: Array, told: Told) -> Array:
-        base = networks.flow.bijection.inverse(place[:-1], told.at(redshift_at(place, known)))
-        return jnp.append(base, place[-1])
+        start = jax.vmap(one.at)(jax.vmap(one.place)(numbers, redshifts))
+        height = targets - start.log_prob + jax.vmap(one.volume)(start.place)
+        height = jnp.where(jnp.isfinite(height), height, -jnp.inf)
+        every, taken = _walk(level, start.place, height, key, steps, free)
+        # the first half is forgotten: it begins where the network was
+        kept = every[np.linspace(steps - 1, steps // 2, keep).round().astype(int)[::-1]]
+        return jax.vmap(lambda place: one.at(place).values)(kept.reshape(-1, kept.shape[-1])), taken
 
-    def level(place: Array, measured: Measured, known: Array, told: Told) -> Array:
-        values, z, volume = values_of(place, measured, known, told)
-        found = target_of(posterior, measured, z, values, free) + volume
-        return jnp.where(jnp.isfinite(found), found, -jnp.inf)
+    return jax.vmap(each)(measured, redshift, numbers, redshifts, targets, keys)
 
-    levels = jax.vmap(jax.vmap(level, (0, None, None, None)))
+
+def _walk(
+    level: Callable[[Array], Array], begin: Array, height: Array, key: Array, steps: int, free: bool
+) -> tuple[Array, Array]:
+    """(step, walker, n) places, and the share of steps taken.
+
+    Args:
+        level: logarithm of the density at (n,) a place.
+        begin: (walker, n) places.
+        height: (walker,) levels there.
+        key: of everything random.
+        steps: of each walker.
+        free: whether the last number of a place is ln(1 + z).
+    """
+    walkers, size = begin.shape
+    half = walkers // 2
+    shaken = jnp.full(size, _SHAKEN)
+    shaken = shaken.at[-1].set(_SHAKEN_FAR) if free else shaken
 
     def moved(places: Array, now: Array, key: Array) -> tuple[Array, Array, Array]:
         """The first half moves along differences of the second, which then comes first."""
-
-        def tried(places: Array, key: Array) -> Array:
-            one, two, how, far, shake = jax.random.split(key, 5)
-            a = jax.random.randint(one, (half,), 0, half)
-            b = (a + jax.random.randint(two, (half,), 1, half)) % half
-            long = jax.random.uniform(how, (half, 1)) < _LONG
-            spread = jnp.exp(0.3 * jax.random.normal(far, (half, 1)))
-            factor = jnp.where(long, 1.0, 2.38 / np.sqrt(2 * size) * spread)
-            resting = places[half:]
-            step = factor * (resting[a] - resting[b]) + shaken * jax.random.normal(shake, resting.shape)
-            return places[:half] + jnp.where(moves, step, 0.0)
-
-        own = jax.vmap(partial(jax.random.split, num=2))(key)
-        new = jax.vmap(tried)(places, own[:, 0])
-        there = levels(new, measured, redshift, told)
-        chance = jnp.log(jax.vmap(lambda k: jax.random.uniform(k, (half,)))(own[:, 1]))
-        taken = chance < there - now[:, :half]
-        first = jnp.where(taken[..., None], new, places[:, :half])
-        height = jnp.where(taken, there, now[:, :half])
+        one, two, how, far, shake, choose = jax.random.split(key, 6)
+        a = jax.random.randint(one, (half,), 0, half)
+        b = (a + jax.random.randint(two, (half,), 1, half)) % half
+        long = jax.random.uniform(how, (half, 1)) < _LONG
+        spread = jnp.exp(0.3 * jax.random.normal(far, (half, 1)))
+        factor = jnp.where(long, 1.0, 2.38 / np.sqrt(2 * size) * spread)
+        resting = places[half:]
+        new = places[:half] + factor * (resting[a] - resting[b]) + shaken * jax.random.normal(shake, resting.shape)
+        there = jax.vmap(level)(new)
+        taken = jnp.log(jax.random.uniform(choose, (half,))) < there - now[:half]
+        first = jnp.where(taken[:, None], new, places[:half])
         return (
-            jnp.concatenate([places[:, half:], first], axis=1),
-            jnp.concatenate([now[:, half:], height], axis=1),
-            jnp.mean(taken, axis=1),
+            jnp.concatenate([resting, first]),
+            jnp.concatenate([now[half:], jnp.where(taken, there, now[:half])]),
+            jnp.mean(taken),
         )
 
-    def step(carry: tuple[Array, Array], number: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        places, now = carry
-        taken = []
-        for part in range(2):
-            own = jax.vmap(lambda k, part=part: jax.random.fold_in(k, 2 * number + part))(keys)
-            places, now, share = moved(places, now, own)
-            taken.append(share)
-        before = places
+    def step(now: tuple[Array, Array], key: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        first, second, mix = jax.random.split(key, 3)
+        places, levels, one = moved(*now, first)
+        places, levels, other = moved(places, levels, second)
         # other halves next time
-        order = jax.vmap(lambda k: jax.random.permutation(jax.random.fold_in(k, -1 - number), 2 * half))(keys)
-        places, now = jax.vmap(lambda own, each: jax.tree.map(lambda a: a[own], each))(order, (places, now))
-        return (places, now), (before, 0.5 * (taken[0] + taken[1]))
+        order = jax.random.permutation(mix, walkers)
+        return (places[order], levels[order]), (places, 0.5 * (one + other))
 
-    begin = jax.vmap(jax.vmap(base_of, (0, None, None)))(begin, redshift, told)
-    volumes = jax.vmap(jax.vmap(lambda *of: values_of(*of)[2], (0, None, None, None)))
-    heights = targets + volumes(begin, measured, redshift, told)
-    heights = jnp.where(jnp.isfinite(heights), heights, -jnp.inf)
-    _, (every, taken) = jax.lax.scan(step, (begin, heights), jnp.arange(steps))
-    # the first half is forgotten: it begins where the network was
-    kept = every[np.linspace(steps - 1, steps // 2, keep).round().astype(int)[::-1]]
-    flat = jnp.moveaxis(kept, 0, 1).reshape(begin.shape[0], -1, begin.shape[-1])
-
-    def shown(place: Array, measured: Measured, known: Array, told: Told) -> dict[str, Array]:
-        values, z, _ = values_of(place, measured, known, told)
-        return {**values, "redshift": z} if free else values
-
-    return jax.vmap(jax.vmap(shown, (0, None, None, None)))(flat, measured, redshift, told), jnp.mean(taken, axis=0)
+    _, (every, taken) = jax.lax.scan(step, (begin, height), jax.random.split(key, steps))
+    return every, jnp.mean(taken)
