@@ -1,6 +1,7 @@
 """Training that goes on where it was: a file with the recipe, the record and the state of everything."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import equinox as eqx
 
-from scarlet_sed.errors import FileFormatError
+from scarlet_sed.errors import FileFormatError, ParameterError
 from scarlet_sed.files import atomic
 
 
@@ -97,6 +98,7 @@ def train_on(
 
     Raises:
         FileFormatError: if the checkpoint belongs to another recipe, or is damaged.
+        ParameterError: if what is told is not finite; nothing is written then.
     """
     state, record = resume_training(checkpoint, begin, recipe)
     start = time.monotonic()
@@ -108,6 +110,12 @@ def train_on(
         late = step >= last or time.monotonic() - start >= seconds
         if step % every == 0 or late:
             entry = told(state)
+            odd = [name for name, value in entry.items() if not math.isfinite(value)]
+            if odd:
+                raise ParameterError(
+                    f"the training left the numbers: {odd[0]!r} is {entry[odd[0]]} after step {step}",
+                    fix=f"the checkpoint {str(checkpoint)!r} is from before: lower the learning rate, and begin anew",
+                )
             record.append({"step": step, "seconds": before + time.monotonic() - start, **entry})
             progress(json.dumps({name: round(value, digits) for name, value in record[-1].items()}))
             save_training(checkpoint, state, recipe, record)

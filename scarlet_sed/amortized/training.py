@@ -27,6 +27,10 @@ VALIDATION = 20_000
 _CHUNK = 250
 _USUAL = 200_000
 """Spectra from which it is learnt what is usual."""
+_SKIPPED = 100
+"""Steps in a row that may be skipped; then the training ends with an error."""
+_STRANGE = 0.01
+"""Share of objects without a density that is none any more."""
 _PAD = 0.5
 """Share of the least signal from which most masses are drawn."""
 NOISE = 1_000_003
@@ -147,8 +151,10 @@ def _trained(networks: Networks, parts: tuple[str, ...]) -> Any:
 
 
 def _weighted(each: Array, weight: Array) -> Array:
-    # a single strange object must not decide a step
-    return jnp.mean(jnp.where(weight > 0, jnp.clip(each, max=50.0), 0.0) * weight)
+    # a single strange object must not decide a step; where they are many, there is no number to be had
+    strange = ~jnp.isfinite(each)
+    mean = jnp.mean(jnp.where(weight > 0, jnp.where(strange | (each > 50.0), 50.0, each), 0.0) * weight)
+    return jnp.where(jnp.mean(strange) > _STRANGE, jnp.nan, mean)
 
 
 def begin(
@@ -232,7 +238,8 @@ def train(
     held = min(VALIDATION, spectra.redshift.shape[0] // 10)
     rows = spectra.redshift.shape[0]
     schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, min(500, recipe.steps // 10), recipe.steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(20.0), optax.adam(schedule))
+    # one object in millions has a gradient that is not a number: that step is not taken
+    optimizer = optax.apply_if_finite(optax.chain(optax.clip_by_global_norm(20.0), optax.adam(schedule)), _SKIPPED)
     trained, fixed = eqx.partition(networks, _trained(networks, recipe.parts))
     state = State(trained, trained, optimizer.init(trained), jnp.asarray(0, jnp.int32))
     memory = 1 - 1 / recipe.memory

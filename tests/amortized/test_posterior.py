@@ -94,6 +94,20 @@ def test_training_learns_and_goes_on_bit_by_bit(tmp_path):
         train(described, survey, spectra, networks, small.RECIPE.__class__(), halves)
 
 
+def test_a_step_without_a_gradient_is_not_taken_and_a_training_without_any_ends(tmp_path):
+    described, spectra, networks = small.drawn()
+    survey, recipe = small.survey(), dataclasses.replace(small.RECIPE, steps=250)
+    # the last spectra are not among those held back
+    strange = eqx.tree_at(lambda s: s.flux, spectra, spectra.flux.at[-2:].set(np.nan))
+    found, record, done = train(described, survey, strange, networks, recipe, tmp_path / "strange")
+    assert done and np.isfinite(record[-1]["numbers"])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(eqx.filter(found, eqx.is_inexact_array)))
+    broken = eqx.tree_at(lambda s: s.flux, spectra, spectra.flux * np.nan)
+    with pytest.raises(ParameterError, match="left the numbers: 'numbers' is nan after step 250"):
+        train(described, survey, broken, networks, recipe, tmp_path / "broken")
+    assert not (tmp_path / "broken").exists()
+
+
 @pytest.mark.parametrize("part", ["redshift", "numbers"])
 def test_one_part_is_trained_and_the_other_stays(tmp_path, part):
     described, spectra, networks = small.drawn()
