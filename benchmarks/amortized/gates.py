@@ -1,7 +1,9 @@
 """How good an amortized posterior is on simulated objects that it has never seen, beside the exact posterior.
 
-usage: python benchmarks/amortized/gates.py POSTERIOR [--objects 20000] [--missing 0 5 10] [--exact 200] [--free]
+usage: python benchmarks/amortized/gates.py POSTERIOR [--objects 80000] [--most 12000] [--missing 0 5 10] [--exact 200]
+                                            [--free]
 
+Most objects of the priors are bright: of so many drawn, each bin of signal-to-noise keeps the first `--most`.
 Tables: bias, rms, R2, coverage, widths and PIT by signal-to-noise and missing bands; all numbers together (TARP); the
 same of some objects of each bin refined to the exact posterior, whose numbers are the ceiling, and the ratio of widths;
 importance weights; redshifts; seconds. Writes benchmarks/results/amortized_NAME.json.
@@ -18,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import results
 
-from scarlet_sed.amortized.assess import SIGNALS, assess, quantities, row_of, simulations, without
+from scarlet_sed.amortized.assess import SIGNALS, Simulations, assess, quantities, row_of, simulations, without
 from scarlet_sed.amortized.file import read_amortized
+from scarlet_sed.amortized.posterior import effective
 from scarlet_sed.amortized.refine import refine
 from scarlet_sed.amortized.survey import Survey
 from scarlet_sed.pipeline.amortized import table_of
@@ -72,11 +75,33 @@ def exact(posterior, made, missing: int, known: bool, count: int, seed: int) -> 
     return found
 
 
+def kept(made: Simulations, most: int) -> Simulations:
+    """The first objects of each bin of signal-to-noise."""
+    own = np.sort(
+        np.concatenate(
+            [np.flatnonzero((made.signal >= low) & (made.signal < high))[:most] for low, high in pairwise(SIGNALS)]
+        )
+    )
+    values = {path: v[own] for path, v in made.values.items()}
+    return Simulations(made.fluxes[own], made.errors[own], values, made.signal[own])
+
+
+def weighed(posterior, made: Simulations, known: bool, count: int, seed: int) -> float:
+    """Median share of effective draws of the first objects, nothing missing."""
+    flux, error = made.fluxes[:count], made.errors[:count]
+    z = made.values["redshift"][:count] if known else None
+    drawn = posterior.sample(flux, error, z, draws=POOL, seed=seed + 6)
+    weights = posterior.log_weights(drawn, flux, error, z)
+    return float(np.median(effective(weights, drawn.leak)) / POOL)
+
+
 def main() -> None:
     """Judge one posterior."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("posterior", type=Path)
-    parser.add_argument("--objects", type=int, default=20_000)
+    parser.add_argument("--objects", type=int, default=80_000)
+    parser.add_argument("--most", type=int, default=12_000)
+    parser.add_argument("--weighed", type=int, default=400, help="objects as they come whose draws are weighed")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--missing", type=int, nargs="+", default=[0, 5, 10])
     parser.add_argument("--exact", type=int, default=200)
@@ -86,6 +111,9 @@ def main() -> None:
     posterior, record = read_amortized(options.posterior)
     made = simulations(posterior, Survey.of_plain(record["record"]["survey"]), options.objects, options.seed)
     known = not options.free
+    usual = weighed(posterior, made, known, options.weighed, options.seed)
+    print(f"importance ESS/N, median of {options.weighed} objects as they come: {usual:.3f}")
+    made = kept(made, options.most)
     start = time.process_time()
     found = assess(posterior, made, missing=options.missing, known=known, draws=options.draws, seed=options.seed)
     spent = time.process_time() - start
@@ -94,7 +122,8 @@ def main() -> None:
     result = {
         "posterior": options.posterior.name,
         "free": options.free,
-        "objects": options.objects,
+        "objects": len(made.signal),
+        "efficiency": usual,
         "load": os.getloadavg(),
         "rows": [row._asdict() for row in found.rows],
         "joint": [row._asdict() for row in found.joint],
