@@ -126,6 +126,10 @@ def _posterior_commands(commands: Any) -> None:
     photoz.add_argument("--flux", default="flux_{band}", help="how the table calls fluxes (flux_{band})")
     photoz.add_argument("--error", default="flux_error_{band}", help="and their errors (flux_error_{band})")
     photoz.add_argument("--id", help="a column to copy (row numbers)")
+    photoz.add_argument(
+        "--spectroscopic",
+        help="a column of known redshifts, empty elsewhere: all densities get as wide as these ask for",
+    )
 
     maps = commands.add_parser("map", help="maps of stars and dust of a resolved galaxy, pixel by pixel")
     maps.add_argument("given", help="folder that `fit --out` wrote, or a TOML file whose images show one galaxy")
@@ -191,7 +195,9 @@ def run(given: argparse.Namespace) -> str:
         return _run_prior(given)
     if given.command == "photoz":
         names = (given.flux, given.error)
-        return pipeline.run_photoz(given.catalog, given.posterior, given.out, names, given.id)
+        return pipeline.run_photoz(
+            given.catalog, given.posterior, given.out, names, given.id, known=given.spectroscopic
+        )
     if given.command == "sample":
         return _run_sample(given)
     if given.command == "map":

@@ -114,7 +114,9 @@ def table_of(found: Assessed) -> Iterator[str]:
         )
 
 
-def run_photoz(catalog: str, posterior: str, out: str, columns: tuple[str, str], identity: str | None) -> str:
+def run_photoz(
+    catalog: str, posterior: str, out: str, columns: tuple[str, str], identity: str | None, known: str | None = None
+) -> str:
     """Redshifts of a catalogue of fluxes, as a table with the densities in it; returns a summary.
 
     Rows without a flux, or with an error that is none, have no redshift: NaN, and the summary counts them.
@@ -125,21 +127,28 @@ def run_photoz(catalog: str, posterior: str, out: str, columns: tuple[str, str],
         out: a FITS file.
         columns: how the table calls fluxes and errors, with {band} in them.
         identity: a column to copy; row numbers by default.
+        known: a column of spectroscopic redshifts, by which all densities are made as wide as they should be.
     """
-    known, rows = load_amortized(posterior), read_table(Path(catalog), "the working directory")
+    learnt, rows = load_amortized(posterior), read_table(Path(catalog), "the working directory")
     assert rows is not None
-    if identity is not None and identity not in rows.colnames:
-        raise ConfigError(f"{catalog} has no column {identity!r}", fix=f"choose among {', '.join(rows.colnames[:20])}")
+    for name in (identity, known):
+        if name is not None and name not in rows.colnames:
+            raise ConfigError(f"{catalog} has no column {name!r}", fix=f"choose among {', '.join(rows.colnames[:20])}")
     fluxes, errors = (
-        _columns(rows, name, known.filters.names, Path(catalog), f"say with {flag} how they are called")
+        _columns(rows, name, learnt.filters.names, Path(catalog), f"say with {flag} how they are called")
         for name, flag in zip(columns, ("--flux", "--error"), strict=True)
     )
-    own = known.usable(fluxes, errors)
+    own = learnt.usable(fluxes, errors)
     if not own.any():
         raise DataError(f"no row of {catalog} has a flux with an error", fix="check columns and units")
-    found = photoz(known, fluxes[own], errors[own])
+    found = photoz(learnt, fluxes[own], errors[own])
+    wider = ""
+    if known is not None:
+        power = found.power_of(np.ma.filled(np.ma.asarray(rows[known], float), np.nan)[own])
+        found = found.tempered(power)
+        wider = f"densities to the power of {power:.2f}, as the redshifts of {known} ask for"
     places = np.stack([*found.quantiles, found.mode], axis=1)
-    unusual = distance_of(known, fluxes[own], errors[own], np.clip(places, *ends_of(known.redshift))) > 1
+    unusual = distance_of(learnt, fluxes[own], errors[own], np.clip(places, *ends_of(learnt.redshift))) > 1
 
     def every(values: np.ndarray, otherwise: Any = np.nan) -> np.ndarray:
         whole = np.full((len(rows), *values.shape[1:]), otherwise, values.dtype)
@@ -163,14 +172,14 @@ def run_photoz(catalog: str, posterior: str, out: str, columns: tuple[str, str],
     with atomic(Path(out)) as temporary:
         tables = [fits.table_to_hdu(table), fits.table_to_hdu(QTable({"redshift": found.grid}))]
         tables[0].name, tables[1].name = "PHOTOZ", "GRID"
-        for line in _PHOTOZ_COLUMNS:
+        for line in (*_PHOTOZ_COLUMNS, *([wider] if wider else [])):
             tables[0].header.add_comment(line)
         fits.HDUList([fits.PrimaryHDU(), *tables]).writeto(temporary, overwrite=True)
     sure = 100 * np.mean(found.odds > 0.9)
     lost = "" if own.all() else f", {np.sum(~own)} rows without (no flux, or an error that is none)"
     return (
         f"  {out}  {own.sum()} redshifts, {sure:.0f} % of them with odds above 0.9, "
-        f"{100 * np.mean(unusual):.0f} % of objects unlike the training{lost}"
+        f"{100 * np.mean(unusual):.0f} % of objects unlike the training{lost}{wider and '; '}{wider}"
     )
 
 

@@ -11,8 +11,8 @@ from astropy.table import QTable
 
 from scarlet_sed import cli
 from scarlet_sed.amortized.file import save_amortized
-from scarlet_sed.amortized.photoz import photoz
-from scarlet_sed.errors import ParameterError
+from scarlet_sed.amortized.photoz import PhotoZ, photoz
+from scarlet_sed.errors import DataError, ParameterError, ShapeError
 from tests.amortized import small
 
 
@@ -106,3 +106,62 @@ def test_densities_of_many_objects_are_those_of_each(monkeypatch):
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
     np.testing.assert_allclose(whole.until(redshift), parts.until(redshift), rtol=1e-5)
+
+
+def test_densities_get_as_wide_as_known_redshifts_ask_for():
+    """Redshifts drawn from densities to a power are held by those to this power, and to no other."""
+    rng = np.random.default_rng(1)
+    count, away = 600, np.linspace(0.0, 2.5, 1001)
+    middle, width = rng.uniform(0.4, 2.1, (count, 2, 1)), rng.uniform(0.01, 0.1, (count, 2, 1))
+    even = np.exp(-0.5 * ((away - middle) / width) ** 2).sum(axis=1)
+    whole = PhotoZ(np.expm1(away), even / np.exp(away), np.zeros(count), np.zeros((3, count)), np.zeros(count))
+    found = whole.tempered(1.0)
+    for power in (0.3, 1.0, 2.0):
+        meant = found.tempered(power)
+        np.testing.assert_allclose(np.trapezoid(meant.density, meant.grid), 1.0, atol=1e-3)
+        ratio = meant.density * np.exp(away) / np.maximum(even, 1e-3) ** power
+        ratio = np.where(even > 1e-3, ratio / ratio[np.arange(count), np.argmax(even, axis=1)][:, None], 1.0)
+        np.testing.assert_allclose(ratio, 1.0, rtol=1e-3)
+        until = np.cumsum(even**power, axis=1)
+        level = rng.uniform(size=(count, 1)) * until[:, -1:]
+        true = np.expm1(away[np.argmax(until > level, axis=1)])
+        true[7] = np.nan
+        assert found.power_of(true) == pytest.approx(power, rel=0.1)
+        assert meant.power_of(true) == pytest.approx(1.0, rel=0.1)
+        far = np.where(np.arange(count) < 12, 0.01, true)
+        assert found.power_of(far) == pytest.approx(power, rel=0.15)
+
+
+def test_powers_of_densities_that_make_no_sense_are_refused():
+    posterior = small.posterior()
+    flux, error, redshift = small.objects(30)
+    found = photoz(posterior, flux, error)
+    with pytest.raises(ParameterError, match="give a positive one"):
+        found.tempered(0.0)
+    with pytest.raises(ShapeError, match="one for each of 30"):
+        found.power_of(redshift[:20])
+    with pytest.raises(DataError, match="at least 20"):
+        found.power_of(np.where(np.arange(30) < 19, redshift, np.nan))
+    with pytest.raises(DataError, match="no power"):
+        found.power_of(np.full(30, 99.0))
+
+
+def test_the_command_widens_densities_by_known_redshifts(tmp_path, capsys):
+    posterior = small.posterior()
+    path = save_amortized(posterior, tmp_path / "small.zip", small.RECIPE, {})
+    flux, error, redshift = small.objects(40)
+    table = {f"flux_{band}": flux[:, k] for k, band in enumerate(posterior.filters.names)}
+    table |= {f"flux_error_{band}": error[:, k] for k, band in enumerate(posterior.filters.names)}
+    redshift = np.where(np.arange(40) < 30, redshift, np.nan)
+    QTable({**table, "zspec": redshift}).write(tmp_path / "catalog.fits")
+    out = tmp_path / "z.fits"
+    arguments = ["photoz", str(tmp_path / "catalog.fits"), "--posterior", str(path), "--out", str(out)]
+    assert cli.main([*arguments, "--spectroscopic", "zspec"]) == 0
+    assert "as the redshifts of zspec ask for" in capsys.readouterr().out
+    found = photoz(posterior, flux, error)
+    expected = found.tempered(found.power_of(redshift))
+    with fits.open(out) as file:
+        np.testing.assert_allclose(file["PHOTOZ"].data["density"], expected.density, rtol=1e-4)
+        assert "to the power of" in str(file["PHOTOZ"].header["COMMENT"])
+    assert cli.main([*arguments, "--spectroscopic", "z"]) == cli.BAD_INPUT
+    assert "no column 'z'" in capsys.readouterr().err
