@@ -1,6 +1,7 @@
 """Moves leave the posterior as it is: they alone draw from it, and with the sampler they cross between its modes."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -68,19 +69,21 @@ def test_what_others_leave_of_a_galaxy_does_not_depend_on_its_spectrum():
     np.testing.assert_allclose(found[0][1][0], 1 / np.sqrt(power), rtol=1e-3)
 
 
+@pytest.mark.optimized
 def test_moves_alone_draw_from_the_posterior(settled):
     """Against draws from the priors that are weighed by the likelihood of the fluxes: random networks propose."""
     model, coordinates = settled
     move = spectrum_moves(small.posterior(), tries=40, rounds=8)(model)
     target = target_at(model.program, coordinates)
-    step = jax.jit(lambda place, key: move(target, place, key))
-    where = jax.jit(lambda place: model.unpack(target.values(place)))
-    place, found = np.zeros(target.coordinates.size, np.float32), []
-    for number in range(500):
-        new, taken = step(place, jax.random.key(number))
-        place = new if int(taken) else place
-        found.append({path: float(v) for path, v in where(place).items() if np.ndim(v) == 0})
-    found = found[50:]
+
+    def step(place, key):
+        new, taken = move(target, place, key)
+        place = jnp.where(taken > 0, new, place)
+        return place, place
+
+    keys = jax.random.split(jax.random.key(0), 850)
+    places = jax.lax.scan(step, jnp.zeros(target.coordinates.size), keys)[1][50:]
+    found = jax.vmap(lambda place: model.unpack(target.values(place)))(places)
     flux, sigma = (np.asarray(a[0], float) for a in move._left(model.program, model.start, move.blocks[0]))
     described, _, _ = small.drawn()
     spectra = library(described, small.REDSHIFT, small.FILTERS, 60_000, 9)
@@ -95,7 +98,7 @@ def test_moves_alone_draw_from_the_posterior(settled):
     ):
         order = np.argsort(values, axis=None)
         until = np.cumsum(weight.ravel()[order]) / weight.sum()
-        drawn = np.array([one[path] for one in found])
+        drawn = np.asarray(found[path], float)
         for level in (0.16, 0.5, 0.84):
             below = drawn < values.ravel()[order][np.searchsorted(until, level)]
             count = float(effective_sample_size(below[None].astype(float)))
