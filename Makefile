@@ -69,7 +69,7 @@ calibrate: $(STAMP) ## simulation-based calibration of posteriors: hours; again 
 	$(BIN)/python benchmarks/calibration/archive.py
 	$(BIN)/python benchmarks/calibration/report.py
 
-posteriors: $(STAMP) ## train the amortized posteriors, two parts side by side, an hour each; again to go on
+posteriors: $(STAMP) ## train the amortized posteriors, two parts side by side, then one once more, an hour each; again to go on
 	for name in jades_delayed jades_binned; do \
 	  train="$(BIN)/scarlet-sed posterior train benchmarks/amortized/$$name.toml --folder build/amortized --minutes 55"; \
 	  kept=build/amortized/$$name; \
@@ -81,6 +81,13 @@ posteriors: $(STAMP) ## train the amortized posteriors, two parts side by side, 
 	    $(BIN)/scarlet-sed posterior join $${kept}_numbers.zip $${kept}_redshift.zip --out $$kept.zip; \
 	  fi || exit 1; \
 	done
+	@# redshifts of the first one once more, from there, with spectra of their own
+	if test -e build/amortized/jades_delayed.zip; then \
+	  $(BIN)/scarlet-sed posterior train benchmarks/amortized/jades_delayed.toml --folder build/amortized --minutes 55 \
+	    --start-from build/amortized/jades_delayed.zip --set 'training.parts=["redshift"]' --set training.seed=2 \
+	    --set training.steps=110000 --set training.batch=128 --set training.learning_rate=0.0006 \
+	    --out build/amortized/jades_delayed_longer.zip; \
+	fi
 
 image-priors: $(STAMP) ## learn the priors on images that ship: 45 minutes; again to go on
 	for side in 32 64; do \
